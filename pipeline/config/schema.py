@@ -1,0 +1,209 @@
+"""What a config may say: every key, its type, its range and its default. Frozen once it is validated."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator, model_validator
+
+# Strict, because a config that says "5" or 1 where a number or a truth value is meant is a slip to be told.
+Int = Annotated[int, Strict()]
+Float = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Bool = Annotated[bool, Strict()]
+Text = Annotated[str, Strict(), Field(min_length=1)]
+Count = Annotated[Int, Field(ge=1)]
+Fraction = Annotated[Float, Field(ge=0, lt=1)]
+Target = dict[str, Any]  # {_target_: Name, parameter: value, ...}; its names are checked by config.targets
+
+UNSAFE_NAME = re.compile(r"[/\\\x00-\x1f]|^\.{1,2}$|^\s*$")
+
+
+class Section(BaseModel):
+    """A mapping of the config: no key but the ones named, nothing changed afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def _safe_name(name: str) -> str:
+    if UNSAFE_NAME.search(name) or ".." in name:
+        raise ValueError("a name becomes part of file names: no path separator, no '..', not empty")
+    return name
+
+
+def _pattern(value: str | None) -> str | None:
+    if value is not None:
+        try:
+            compiled = re.compile(value)
+        except re.error as error:
+            raise ValueError(f"not a regular expression ({error})") from error
+        if compiled.groups < 1:
+            raise ValueError("needs one group in parentheses, which gives the identity, such as 'case_(\\d+)'")
+    return value
+
+
+class PhantomSettings(Section):
+    """How large a phantom is, where the data are synthetic; see pipeline.data.phantom."""
+
+    train: Count = 8
+    validate_: Annotated[Count, Field(alias="validate")] = 2
+    test: Count = 3
+    weeks: Count = 1
+    slices: Annotated[Count, Field(le=60)] = 60
+    seed: Annotated[Int, Field(ge=0)] = 0
+
+
+class DataSettings(Section):
+    """Where the images and masks are, and how they are read."""
+
+    layout: Literal["hipmri", "folders"]
+    root: Text = "."
+    images: Text = "images"
+    labels: Text = "labels"
+    classes: Annotated[tuple[Text, ...], Field(min_length=2, max_length=255)]
+    patient: Text | None = None
+    scan: Text | None = None
+    stand_in: Text | None = None
+    phantom: PhantomSettings | None = None
+    fold: Annotated[Int, Field(ge=0)] = 0
+    axis: Annotated[Int, Field(ge=0, le=2)] | None = None
+    spacing_mm: Annotated[tuple[Annotated[Float, Field(gt=0)], ...], Field(min_length=2, max_length=3)] | None = None
+    context: Annotated[Int, Field(ge=0, le=8)] = 0
+    cache: Literal["ram", "none"] = "ram"
+    label_map: dict[Int, Annotated[Int, Field(ge=0)]] | None = None
+    nonfinite: Literal["refuse", "zero"] = "refuse"
+    ignore_affine: Bool = False
+    affine_tolerance: Annotated[Float, Field(ge=0)] = 1e-3
+    max_voxels: Count = 536_870_912
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        for name in classes:
+            _safe_name(name)
+        repeated = sorted({name for name in classes if classes.count(name) > 1})
+        if repeated:
+            raise ValueError(f"classes named twice: {', '.join(repeated)}")
+        return classes
+
+    @field_validator("patient", "scan")
+    @classmethod
+    def _one_group(cls, value: str | None) -> str | None:
+        return _pattern(value)
+
+    @field_validator("label_map", mode="before")
+    @classmethod
+    def _whole_keys(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {int(key) if re.fullmatch(r"-?\d+", str(key)) else key: item for key, item in value.items()}
+
+
+class SplitSettings(Section):
+    """Which patients train, which choose the checkpoint, and which are only reported."""
+
+    kind: Literal["layout", "holdout", "file"] = "layout"
+    file: Text | None = None
+    validation: Fraction = 0.1
+    test: Fraction = 0.2
+    allow_leakage: Bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SplitSettings:
+        if (self.kind == "file") != (self.file is not None):
+            raise ValueError("'kind: file' and 'file: splits_final.json' go together")
+        if self.kind != "layout" and self.validation == 0:
+            raise ValueError("'validation' must be above 0: its patients choose the checkpoint")
+        if self.kind == "holdout" and self.validation + self.test >= 0.9:
+            raise ValueError("'validation' and 'test' leave less than a tenth of the patients for training")
+        return self
+
+
+class ChainSettings(Section):
+    """The transform chains: `prepare` is deterministic, cached and inverted; `augment` is random."""
+
+    prepare: Annotated[tuple[Target, ...], Field(min_length=1)]
+    augment: tuple[Target, ...] = ()
+
+
+class TrainingSettings(Section):
+    """How the network is trained."""
+
+    epochs: Count = 50
+    budget: Text | None = None
+    batch_size: Count = 16
+    learning_rate: Annotated[Float, Field(gt=0)] = 2e-3
+    weight_decay: Annotated[Float, Field(ge=0)] = 1e-2
+    warmup: Fraction = 0.05
+    schedule: Literal["cosine", "polynomial", "constant"] = "cosine"
+    ema: Fraction = 0.0
+    clip_norm: Annotated[Float, Field(gt=0)] | None = None
+    foreground: Annotated[Float, Field(ge=0, le=1)] = 0.0
+    validate_every: Count = 1
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    threads: Count | None = None
+
+    @field_validator("budget")
+    @classmethod
+    def _known_budget(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_budget(value)
+        return value
+
+
+def parse_budget(text: str) -> tuple[float | None, int | None]:
+    """A training budget as (seconds, steps), one of which is None.
+
+    >>> parse_budget("7min"), parse_budget("90 s"), parse_budget("3000 steps")
+    ((420.0, None), (90.0, None), (None, 3000))
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|min|h|steps)\s*", text)
+    if found is None or float(found[1]) == 0:
+        raise ValueError("a budget is a number above 0 and a unit: '90s', '7min', '2h' or '3000steps'")
+    if found[2] == "steps":
+        return None, max(1, round(float(found[1])))
+    return float(found[1]) * {"s": 1, "min": 60, "h": 3600}[found[2]], None
+
+
+class InferenceSettings(Section):
+    """How a trained network is applied."""
+
+    roi_size: tuple[Count, Count] | None = None
+    overlap: Fraction = 0.5
+    blend: Literal["gaussian", "constant"] = "gaussian"
+    batch_size: Count = 32
+
+
+class EvaluationSettings(Section):
+    """How results are counted."""
+
+    resamples: Annotated[Int, Field(ge=100, le=100_000)] = 2000
+    confidence: Annotated[Float, Field(gt=0.5, lt=1)] = 0.95
+
+
+class ReportSettings(Section):
+    """What the report shows."""
+
+    title: Text | None = None
+    case: Text | None = None
+
+
+class Settings(Section):
+    """A whole config, validated."""
+
+    name: Text
+    seed: Annotated[Int, Field(ge=0, lt=2**31)] = 0
+    data: DataSettings
+    splits: SplitSettings = SplitSettings()
+    transforms: ChainSettings
+    network: Target
+    loss: Target
+    training: TrainingSettings = TrainingSettings()
+    inference: InferenceSettings = InferenceSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    report: ReportSettings = ReportSettings()
+
+    @field_validator("name")
+    @classmethod
+    def _usable_name(cls, name: str) -> str:
+        return _safe_name(name)

@@ -1,0 +1,190 @@
+"""Read every file once before anything is trained, and tell all that is wrong with them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.config.load import Config
+from pipeline.data.cases import Case, listing
+from pipeline.data.splits import Split
+from pipeline.errors import DataError, Fault, raise_all
+from transforms.nifti import ReadOptions, read_label, read_nifti, slice_axis
+
+
+@dataclass(frozen=True)
+class CaseFacts:
+    """What one case's files hold.
+
+    Attributes
+    ----------
+    case
+        Its id.
+    shape
+        The image's, 2D or 3D.
+    spacing_mm
+        One an axis.
+    slices
+        How many slices it gives.
+    low, high, mean
+        Of the image's intensities.
+    voxels
+        (K,) voxels of each class.
+    slices_with
+        (K,) slices that show each class.
+    digest
+        Of the image's voxels: the same for the same image under another name.
+    """
+
+    case: str
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    slices: int
+    low: float
+    high: float
+    mean: float
+    voxels: np.ndarray
+    slices_with: np.ndarray
+    digest: bytes
+
+
+def read_options(config: Config) -> ReadOptions:
+    """How a config wants its files to be read."""
+    data = config.settings.data
+    return ReadOptions(
+        axis=data.axis,
+        max_voxels=data.max_voxels,
+        nonfinite=data.nonfinite,
+        ignore_affine=data.ignore_affine,
+        spacing_mm=data.spacing_mm,
+        label_map=tuple(sorted((data.label_map or {}).items())),
+    )
+
+
+def inspect_cases(
+    config: Config, cases: Sequence[Case], progress: Callable[[], None] = lambda: None
+) -> list[CaseFacts]:
+    """Read and check every file of `cases`.
+
+    Parameters
+    ----------
+    config
+        The dataset's config.
+    cases
+        Cases with labels.
+    progress
+        Called after each case.
+
+    Returns
+    -------
+    list of CaseFacts
+        In the order of `cases`.
+
+    Raises
+    ------
+    Fault, Faults
+        Everything that is wrong with any file, all at once.
+    """
+    options = read_options(config)
+
+    def one(case: Case) -> CaseFacts | list[Fault]:
+        try:
+            return _inspect(config, case, options)
+        except Fault as fault:
+            return [fault]
+        finally:
+            progress()
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        results = list(pool.map(one, cases))
+    faults = [fault for result in results if isinstance(result, list) for fault in result]
+    facts = [result for result in results if isinstance(result, CaseFacts)]
+    data = config.settings.data
+    flat = [case.id for case, result in zip(cases, results, strict=True)
+            if isinstance(result, CaseFacts) and len(result.shape) == 2]  # fmt: skip
+    if data.layout == "folders" and data.patient is None and flat:
+        faults.append(DataError(
+            f"{len(flat)} of the files are 2D slices, and nothing says whose: slices of one patient would stand on both sides "
+            f"of the split (such as {flat[0]})", where=config.where("data", "patient"),
+            remedy="Set data.patient to an expression whose group is the patient, such as '^(patient\\d+)_'; '^(.+)$' says "
+            "that each file is a patient of its own",
+        ))  # fmt: skip
+    raise_all(faults)
+    return facts
+
+
+def _inspect(config: Config, case: Case, options: ReadOptions) -> CaseFacts:
+    image = read_nifti(case.image, options)
+    assert case.label is not None
+    label = read_label(case.label, options)
+    classes = config.settings.data.classes
+    if label.array.shape != image.array.shape:
+        raise DataError(
+            f"the label's shape {label.array.shape} is not the image's {image.array.shape} ({case.image})",
+            where=str(case.label), remedy="Label and image must share one grid: export one of them again",
+        )  # fmt: skip
+    tolerance = config.settings.data.affine_tolerance
+    difference = float(np.abs(label.affine - image.affine).max())
+    if difference > tolerance:
+        raise DataError(
+            f"the label's affine differs from the image's ({case.image}) by {difference:.3g}: "
+            f"{_affine_text(label.affine)} against {_affine_text(image.affine)}",
+            where=str(case.label),
+            remedy="Resample one onto the other's grid, raise data.affine_tolerance, or set data.ignore_affine: true",
+        )
+    values, counts = np.unique(label.array, return_counts=True)
+    outside = values[values >= len(classes)]
+    if outside.size:
+        raise DataError(
+            f"holds the values {listing(outside.tolist())}, outside the {len(classes)} classes (0 to {len(classes) - 1})",
+            where=str(case.label), remedy="Add the classes to data.classes, or remap the values with data.label_map",
+        )  # fmt: skip
+    voxels = np.zeros(len(classes), dtype=np.int64)
+    voxels[values] = counts
+    stack = label.array[None]
+    if label.array.ndim == 3:
+        stack = np.moveaxis(label.array, slice_axis(image.spacing_mm, options.axis), 0)
+    present = np.array([int((stack == index).any(axis=(1, 2)).sum()) for index in range(len(classes))])
+    array = image.array
+    digest = hashlib.blake2b(np.ascontiguousarray(array).tobytes() + str(array.shape).encode(), digest_size=16).digest()
+    return CaseFacts(
+        case.id, array.shape, image.spacing_mm, len(stack), float(array.min()), float(array.max()),
+        float(array.mean(dtype=np.float64)), voxels, present, digest,
+    )  # fmt: skip
+
+
+def _affine_text(affine: np.ndarray) -> str:
+    return "[" + "; ".join(" ".join(f"{value:g}" for value in row) for row in affine[:3]) + "]"
+
+
+def repeated_images(config: Config, split: Split, facts: Sequence[CaseFacts]) -> list[str]:
+    """The same image on two sides of a split, under two names.
+
+    Returns
+    -------
+    list of str
+        What was found, when ``splits.allow_leakage`` is true.
+
+    Raises
+    ------
+    DataError, Faults
+        When it is not.
+    """
+    digest = {fact.case: fact.digest for fact in facts}
+    side_of: dict[bytes, tuple[str, Case]] = {}
+    found = []
+    for side, cases in split.sides().items():
+        for case in cases:
+            other = side_of.setdefault(digest[case.id], (side, case))
+            if other[0] != side:
+                found.append(f"the same image on two sides: {other[1].image} ({other[0]}) and {case.image} ({side})")
+    if not config.settings.splits.allow_leakage:
+        raise_all(DataError(what, where=config.where("splits"),
+                            remedy="Remove one of them; splits.allow_leakage: true says so in the report")
+                  for what in found)  # fmt: skip
+    return found

@@ -1,0 +1,165 @@
+"""Who trains, who chooses the checkpoint, who is reported: always whole patients."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.load import Config
+from pipeline.data.cases import Case, listing
+from pipeline.errors import ConfigError, DataError, raise_all
+
+
+@dataclass(frozen=True)
+class Split:
+    """The cases of each side.
+
+    Attributes
+    ----------
+    train, validation, test
+        Cases; no patient is on two sides, unless ``splits.allow_leakage`` says that it may be.
+    unused
+        Cases that the split leaves out.
+    leaks
+        What crosses sides although it should not, where that was allowed.
+    """
+
+    train: tuple[Case, ...]
+    validation: tuple[Case, ...]
+    test: tuple[Case, ...]
+    unused: tuple[Case, ...] = ()
+    leaks: tuple[str, ...] = ()
+
+    def sides(self) -> dict[str, tuple[Case, ...]]:
+        """The three sides by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def as_json(self) -> list[dict[str, list[str]]]:
+        """One fold in the form of nnU-Net's splits_final.json, with a ``test`` list of our own."""
+        names = {side: [case.id for case in cases] for side, cases in self.sides().items()}
+        return [{"train": names["train"], "val": names["validation"], "test": names["test"]}]
+
+
+def split_cases(config: Config, cases: Sequence[Case]) -> Split:
+    """Split a dataset as its config says.
+
+    Raises
+    ------
+    ConfigError, DataError, Faults
+        A split that cannot be made, names cases that are not there, or puts a patient on two sides.
+    """
+    kind = config.settings.splits.kind
+    if kind == "layout":
+        split = _given(cases)
+    elif kind == "file":
+        split = _from_file(config, cases)
+    else:
+        split = _holdout(config, cases)
+    for side, members in split.sides().items():
+        if not members:
+            raise DataError(f"the split has no {side} case", where=config.where("splits"),
+                            remedy="Change the split, or add data")  # fmt: skip
+    return _without_leaks(config, split)
+
+
+def _given(cases: Sequence[Case]) -> Split:
+    return Split(*(tuple(case for case in cases if case.split == side) for side in ("train", "validation", "test")))
+
+
+def _holdout(config: Config, cases: Sequence[Case]) -> Split:
+    splits = config.settings.splits
+    patients = sorted({case.patient for case in cases})
+    if len(patients) < 3:
+        raise DataError(
+            f"{len(patients)} patients are too few: training, validation and test need one each at least",
+            where=config.where("splits"), remedy="Add patients, or check data.patient, which tells them apart",
+        )  # fmt: skip
+    if splits.test == 0:
+        raise ConfigError("no patient is left to be tested", where=config.where("splits", "test"), remedy="Set it above 0")
+    random.Random(config.settings.seed).shuffle(patients)
+    test = _share(splits.test, len(patients))
+    validation = _share(splits.validation, len(patients))
+    if test + validation >= len(patients):
+        test = validation = 1
+    return _by_patients(cases, set(patients[:test]), set(patients[test : test + validation]))
+
+
+def _share(fraction: float, count: int) -> int:
+    return max(1, round(fraction * count))
+
+
+def _by_patients(cases: Sequence[Case], test: set[str], validation: set[str]) -> Split:
+    return Split(
+        train=tuple(case for case in cases if case.patient not in test | validation),
+        validation=tuple(case for case in cases if case.patient in validation),
+        test=tuple(case for case in cases if case.patient in test),
+    )
+
+
+def _from_file(config: Config, cases: Sequence[Case]) -> Split:
+    """One fold of an nnU-Net splits file: its ``val`` is reported, so a part of its ``train`` chooses the checkpoint."""
+    settings = config.settings
+    path = config.locate(settings.data.root) / Path(str(settings.splits.file)).expanduser()
+    folds = _read_folds(path)
+    if settings.data.fold >= len(folds):
+        raise ConfigError(f"fold {settings.data.fold} of {len(folds)}: folds are numbered from 0",
+                          where=config.where("data", "fold"), remedy=f"Choose one of 0 to {len(folds) - 1}")  # fmt: skip
+    fold = folds[settings.data.fold]
+    by_id = {case.id: case for case in cases}
+    named = [*fold["train"], *fold["val"]]
+    missing = [name for name in named if name not in by_id]
+    if missing:
+        raise DataError(f"names cases that the data lack: {listing(missing)}", where=str(path),
+                        remedy="Add their files, or mend the splits file")  # fmt: skip
+    rest = sorted({by_id[name].patient for name in fold["train"]})
+    if len(rest) < 2:
+        raise DataError("one training patient is too few to choose a checkpoint as well", where=str(path),
+                        remedy="Give a fold with more patients")  # fmt: skip
+    random.Random(settings.seed).shuffle(rest)
+    chosen = set(rest[: min(len(rest) - 1, _share(settings.splits.validation, len(rest)))])
+    train = [by_id[name] for name in fold["train"]]
+    return Split(
+        train=tuple(case for case in train if case.patient not in chosen),
+        validation=tuple(case for case in train if case.patient in chosen),
+        test=tuple(by_id[name] for name in fold["val"]),
+        unused=tuple(case for case in cases if case.id not in set(named)),
+    )
+
+
+def _read_folds(path: Path) -> list[dict[str, list[str]]]:
+    remedy = 'It is a list of {"train": [case ids], "val": [case ids]}'
+    try:
+        folds: Any = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"cannot read the splits file ({error.strerror})", where=str(path), remedy=remedy) from error
+    except ValueError as error:
+        raise DataError(f"not JSON: {error}", where=str(path), remedy=remedy) from error
+    good = isinstance(folds, list) and folds and all(
+        isinstance(fold, dict)
+        and all(isinstance(fold.get(side), list) and all(isinstance(name, str) for name in fold[side])
+                for side in ("train", "val"))
+        for fold in folds
+    )  # fmt: skip
+    if not good:
+        raise DataError("not a list of folds", where=str(path), remedy=remedy)
+    return folds  # type: ignore[no-any-return]
+
+
+def _without_leaks(config: Config, split: Split) -> Split:
+    sides = list(split.sides().items())
+    faults, leaks = [], []
+    for number, (side, members) in enumerate(sides):
+        for other, others in sides[number + 1 :]:
+            shared = {case.patient for case in members} & {case.patient for case in others}
+            if shared:
+                what = f"patients on both sides, {side} and {other}: {listing(shared)}"
+                leaks.append(what)
+                faults.append(DataError(what, where=config.where("splits"), remedy="Split by patient (data.patient tells "
+                                        "patients apart); splits.allow_leakage: true says so in the report"))  # fmt: skip
+    if not config.settings.splits.allow_leakage:
+        raise_all(faults)
+    return Split(split.train, split.validation, split.test, split.unused, tuple(leaks))

@@ -1,0 +1,1 @@
+"""Scores of masks against masks: counting, metrics, aggregation, tables. Needs numpy only."""

@@ -1,0 +1,184 @@
+"""From counts to figures at each level: slices, cases, scans and patients."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.evaluation import overlap
+from pipeline.evaluation.bootstrap import group_sums
+from pipeline.evaluation.confusion import CaseCounts
+
+__all__ = ["FIGURES", "Units", "case_units", "in_order", "patient_units", "rows", "scan_units", "slice_units"]
+
+VOXELS = ("reference_voxels", "predicted_voxels")
+VOLUMES = ("reference_ml", "predicted_ml", "difference_ml")
+RATES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "relative_difference": overlap.relative_difference,
+    "dice": overlap.dice,
+    "dice_with_empty": overlap.dice_with_empty,
+    "iou": overlap.iou,
+    "precision": overlap.precision,
+    "recall": overlap.recall,
+}
+FIGURES = (*VOXELS, *VOLUMES, *RATES)  # in the order of the tables' columns
+_MM3_PER_ML = 1000.0
+
+Names = Sequence[Mapping[str, str | int]]
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Slices, cases, scans or patients side by side.
+
+    Parameters
+    ----------
+    names
+        What each of the N units is called: the first columns of its table.
+    patient
+        Index of each unit's patient, shape (N,).
+    figures
+        Every figure of `FIGURES`, float64, shape (N, K), NaN for none.
+    """
+
+    names: Names
+    patient: np.ndarray
+    figures: Mapping[str, np.ndarray]
+
+    @property
+    def outcomes(self) -> np.ndarray:
+        """Index into `overlap.OUTCOMES`, shape (N, K)."""
+        return overlap.outcomes(self.figures["reference_voxels"], self.figures["predicted_voxels"])
+
+
+def in_order(counts: Sequence[CaseCounts]) -> list[CaseCounts]:
+    """Sort cases by patient, scan and case, numbers in names by their value: slice_2 before slice_10."""
+    return sorted(counts, key=lambda one: [_natural(name) for name in (one.patient, one.scan, one.case)])
+
+
+def slice_units(counts: Sequence[CaseCounts]) -> Units:
+    """Every slice of every case."""
+    n_slices = [len(one.confusion) for one in counts]
+    voxel_mm3 = np.repeat(_voxel_mm3(counts), n_slices)
+    names: Names = [{"case": one.case, "slice": index} for one in counts for index in range(len(one.confusion))]
+    confusion = np.concatenate([one.confusion for one in counts])
+    return Units(names, np.repeat(_patient_index(counts), n_slices), _figures(confusion, *_mm3(confusion, voxel_mm3)))
+
+
+def case_units(counts: Sequence[CaseCounts]) -> Units:
+    """Every case, its slices pooled."""
+    names: Names = [
+        {"case": one.case, "scan": one.scan, "patient": one.patient, "slices": len(one.confusion)} for one in counts
+    ]
+    confusion = _pooled(counts)
+    return Units(names, _patient_index(counts), _figures(confusion, *_mm3(confusion, _voxel_mm3(counts))))
+
+
+def scan_units(counts: Sequence[CaseCounts]) -> Units:
+    """Every scan: the slices of all its cases pooled first, then scored."""
+    keys, index = _groups([(one.patient, one.scan) for one in counts])
+    pooled = _pooled(counts)
+    reference_mm3, predicted_mm3 = _mm3(pooled, _voxel_mm3(counts))
+    figures = _figures(*(_summed(part, index, len(keys)) for part in (pooled, reference_mm3, predicted_mm3)))
+    slices = np.bincount(index, weights=[len(one.confusion) for one in counts]).astype(int)
+    names: Names = [
+        {"scan": scan, "patient": patient, "slices": int(number)}
+        for (patient, scan), number in zip(keys, slices, strict=True)
+    ]
+    patient_of_scan = _groups([patient for patient, _ in keys])[1]
+    return Units(names, patient_of_scan, figures)
+
+
+def patient_units(scans: Units) -> Units:
+    """Every patient: each figure is the mean of that figure over the patient's scans, those with none left out.
+
+    So a patient with seven scans weighs as much as one with one. Voxels and volumes are means over the scans as well.
+    """
+    patients = list(dict.fromkeys(str(names["patient"]) for names in scans.names))
+    figures = {}
+    for name, values in scans.figures.items():
+        sums, numbers = group_sums(values, scans.patient, len(patients))
+        figures[name] = np.divide(sums, numbers, out=np.full(sums.shape, np.nan), where=numbers > 0)
+    n_scans = np.bincount(scans.patient)
+    n_slices = np.bincount(scans.patient, weights=[int(names["slices"]) for names in scans.names])
+    names: Names = [
+        {"patient": patient, "scans": int(n_scans[index]), "slices": int(n_slices[index])}
+        for index, patient in enumerate(patients)
+    ]
+    return Units(names, np.arange(len(patients)), figures)
+
+
+def rows(units: Units, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a unit and class, None for none; whole voxel counts are integers."""
+    outcomes = units.outcomes.tolist()
+    columns = {name: values.tolist() for name, values in units.figures.items()}
+    return [
+        {
+            **names,
+            "class_id": class_id,
+            "class": class_name,
+            **{name: _plain(values[unit][class_id], whole=name in VOXELS) for name, values in columns.items()},
+            "outcome": overlap.OUTCOMES[outcomes[unit][class_id]],
+        }
+        for unit, names in enumerate(units.names)
+        for class_id, class_name in enumerate(classes)
+    ]
+
+
+def _figures(confusion: np.ndarray, reference_mm3: np.ndarray, predicted_mm3: np.ndarray) -> dict[str, np.ndarray]:
+    """Every figure of `FIGURES` for the units' confusion matrices (N, K, K)."""
+    return {
+        "reference_voxels": overlap.reference_voxels(confusion).astype(np.float64),
+        "predicted_voxels": overlap.predicted_voxels(confusion).astype(np.float64),
+        "reference_ml": reference_mm3 / _MM3_PER_ML,
+        "predicted_ml": predicted_mm3 / _MM3_PER_ML,
+        "difference_ml": (predicted_mm3 - reference_mm3) / _MM3_PER_ML,
+        **{name: rate(confusion) for name, rate in RATES.items()},
+    }
+
+
+def _mm3(confusion: np.ndarray, voxel_mm3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give the reference and the predicted volume of each unit and class."""
+    unit = voxel_mm3[:, np.newaxis]
+    return overlap.reference_voxels(confusion) * unit, overlap.predicted_voxels(confusion) * unit
+
+
+def _voxel_mm3(counts: Sequence[CaseCounts]) -> np.ndarray:
+    """Voxel volume of each case, NaN where unknown: it then stays unknown in every sum."""
+    return np.array([np.nan if one.voxel_volume_mm3 is None else one.voxel_volume_mm3 for one in counts])
+
+
+def _pooled(counts: Sequence[CaseCounts]) -> np.ndarray:
+    return np.stack([one.confusion.sum(axis=0) for one in counts])
+
+
+def _summed(values: np.ndarray, group: np.ndarray, n_groups: int) -> np.ndarray:
+    sums = np.zeros((n_groups, *values.shape[1:]), dtype=values.dtype)
+    np.add.at(sums, group, values)
+    return sums
+
+
+def _patient_index(counts: Sequence[CaseCounts]) -> np.ndarray:
+    return _groups([one.patient for one in counts])[1]
+
+
+def _groups(keys: Sequence[Any]) -> tuple[list[Any], np.ndarray]:
+    """Find the distinct keys, in the order of their first appearance, and the index of each key among them."""
+    index = {key: position for position, key in enumerate(dict.fromkeys(keys))}
+    return list(index), np.array([index[key] for key in keys])
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    parts = re.split(r"([0-9]+)", name)  # text and digits in turn, so that like is compared with like
+    return [int(part) if position % 2 else part for position, part in enumerate(parts)], name
+
+
+def _plain(value: float, *, whole: bool) -> float | int | None:
+    if math.isnan(value):
+        return None
+    return int(value) if whole and value.is_integer() else value

@@ -1,0 +1,148 @@
+"""Slices of test scans in, masks on the original grid out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.data.cases import Case
+from pipeline.networks.apply import WindowSettings, chunks, slice_logits
+from transforms.chain import PrepareChain
+
+_SCANS_AHEAD = 4
+_INVERTED_AT_ONCE = 256  # channels (classes times slices) that go back through the chain together, to bound memory
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One case's prediction.
+
+    Attributes
+    ----------
+    case
+        The case.
+    mask
+        Class indices on the image file's own grid, without its trailing axes of length 1: (H, W), or a volume with the
+        file's axes, in the smallest unsigned type.
+    axis
+        Which axis of a volume was cut into slices; -1 for a 2D slice.
+    """
+
+    case: Case
+    mask: np.ndarray
+    axis: int
+
+
+class ScanPredictor:
+    """Predicts scans with a trained network.
+
+    Parameters
+    ----------
+    network
+        On `device`, in evaluation mode.
+    chain
+        A prepare chain that works on the image alone.
+    device
+        Where the network is.
+    context
+        Neighbouring slices on each side that the network sees.
+    settings
+        How slices are passed through the network.
+    """
+
+    def __init__(
+        self, network: nn.Module, chain: PrepareChain, device: torch.device, context: int, settings: WindowSettings
+    ) -> None:
+        self.network, self.chain, self.device = network.eval(), chain, device
+        self.context, self.settings = context, settings
+
+    def __call__(self, cases: Sequence[Case]) -> Iterator[Prediction]:
+        """Predict cases, scan by scan; the next scans are read and prepared meanwhile.
+
+        Raises
+        ------
+        Fault
+            With the file, when an image cannot be read or prepared.
+        """
+        ordered = sorted(cases, key=lambda case: (case.scan, -1 if case.slice is None else case.slice, case.id))
+        scans = [list(members) for _, members in groupby(ordered, key=lambda case: case.scan)]
+        with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
+            waiting: list[Future[list[torch.Tensor]]] = []
+            following = iter(scans)
+            for members in scans:
+                while len(waiting) < _SCANS_AHEAD and (upcoming := next(following, None)) is not None:
+                    waiting.append(pool.submit(self._prepare, upcoming))
+                yield from self._predict(members, waiting.pop(0).result())
+
+    def _prepare(self, cases: Sequence[Case]) -> list[torch.Tensor]:
+        return [self.chain({"image": str(case.image)})["image"] for case in cases]
+
+    def _predict(self, cases: Sequence[Case], prepared: Sequence[torch.Tensor]) -> Iterator[Prediction]:
+        # Neighbours must have one size: a scan of several sizes is predicted in parts.
+        sizes = [tuple(image.shape[1:]) for image in prepared]
+        probabilities: dict[int, torch.Tensor] = {}
+        for size in dict.fromkeys(sizes):
+            members = [number for number, found in enumerate(sizes) if found == size]
+            stack = torch.cat([torch.as_tensor(prepared[number]).as_subclass(torch.Tensor) for number in members])
+            parts = self.probabilities(stack).split([prepared[number].shape[0] for number in members])
+            probabilities.update(zip(members, parts, strict=True))
+        for number, case in enumerate(cases):
+            mask, axis = self._on_original_grid(probabilities[number], prepared[number])
+            yield Prediction(case, mask, axis)
+
+    @torch.inference_mode()
+    def probabilities(self, stack: torch.Tensor) -> torch.Tensor:
+        """Softmax probabilities (S, K, H, W) float32 on the CPU, of consecutive slices (S, H, W) of one scan."""
+        count = stack.shape[0]
+        places = torch.arange(count)[:, None] + torch.arange(-self.context, self.context + 1)
+        neighbours = places.clamp(0, count - 1)
+        results = []
+        for part in chunks(count, self.settings.batch_size):
+            images = stack[neighbours[part]].to(self.device, torch.float32)
+            images = images.contiguous(memory_format=torch.channels_last)
+            results.append(slice_logits(self.network, images, self.settings).softmax(1).cpu())
+        return torch.cat(results)
+
+    def _on_original_grid(self, probabilities: torch.Tensor, prepared: torch.Tensor) -> tuple[np.ndarray, int]:
+        masks = most_probable(self.chain, probabilities, prepared)
+        axis = int(prepared.meta["slice_axis"])  # type: ignore[attr-defined]
+        return (masks[0], -1) if axis < 0 else (np.moveaxis(masks, 0, axis), axis)
+
+
+def most_probable(chain: PrepareChain, probabilities: torch.Tensor, prepared: torch.Tensor) -> np.ndarray:
+    """Class indices on the original grid: probabilities go back through the chain before the argmax.
+
+    Parameters
+    ----------
+    chain
+        The chain that made `prepared`.
+    probabilities
+        (S, K, H, W) float32 on the prepared grid.
+    prepared
+        The prepared image (S, H, W), with its trace.
+
+    Returns
+    -------
+    np.ndarray
+        (S, H0, W0) uint8; uint16 for more than 256 classes.
+    """
+    count, classes = probabilities.shape[:2]
+    masks = []
+    for part in chunks(count, max(1, _INVERTED_AT_ONCE // classes)):
+        values = probabilities[part]
+        back = chain.invert(values.flatten(0, 1), prepared)
+        masks.append(back.reshape(values.shape[0], classes, *back.shape[1:]).argmax(1).to(torch.int32))
+    return torch.cat(masks).numpy().astype(np.min_scalar_type(classes - 1))
+
+
+def prediction_path(folder: Path, case: Case) -> Path:
+    """Where a case's mask is written."""
+    return folder / f"{case.id}.nii.gz"

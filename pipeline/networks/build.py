@@ -1,0 +1,99 @@
+"""A network by its name in a config."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipeline.config.targets import NETWORK_PREFIX
+from pipeline.errors import ConfigError
+from pipeline.networks.unet import UNet, pad_to_multiple
+
+
+class AnySize(nn.Module):
+    """A network that halves its input, made to take any size: padded at the edges before it, cropped after it.
+
+    Parameters
+    ----------
+    network
+        Logits of images whose sides divide by `multiple`.
+    multiple
+        What the sides must divide by.
+    """
+
+    def __init__(self, network: nn.Module, multiple: int) -> None:
+        super().__init__()
+        self.network = network
+        self.multiple = multiple
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (B, K, H, W) of images (B, C, H, W)."""
+        height, width = image.shape[-2:]
+        logits: torch.Tensor = self.network(pad_to_multiple(image, self.multiple))
+        return logits[..., :height, :width]
+
+
+def build_network(target: Mapping[str, Any], in_channels: int, out_channels: int) -> nn.Module:
+    """The network that a config names.
+
+    Parameters
+    ----------
+    target
+        ``{_target_: UNet, ...}`` or ``{_target_: monai.networks.nets.NAME, ...}``, checked against the allow-list.
+    in_channels, out_channels
+        Known from the data.
+
+    Returns
+    -------
+    nn.Module
+        Takes (B, in_channels, H, W) of any H and W, gives logits (B, out_channels, H, W).
+
+    Raises
+    ------
+    ConfigError
+        When the network refuses its parameters, with what it said, or gives another shape.
+    """
+    name = str(target["_target_"])
+    parameters = {key: value for key, value in target.items() if key != "_target_"}
+    if name == "UNet":
+        return UNet(in_channels, out_channels, **parameters)
+    import monai.networks.nets as nets
+
+    short = name.removeprefix(NETWORK_PREFIX)
+    factory: Any = getattr(nets, short)
+    if short == "BasicUNet" and "features" in parameters:
+        parameters["features"] = tuple(parameters["features"])
+    try:
+        network = factory(spatial_dims=2, in_channels=in_channels, out_channels=out_channels, **parameters)
+    except Exception as error:  # whatever the library says of the user's parameters
+        raise ConfigError(f"{name} refuses its parameters: {error}", where="network") from error
+    return _checked(AnySize(network, _multiple(parameters)), name, in_channels, out_channels)
+
+
+def _multiple(parameters: Mapping[str, Any]) -> int:
+    strides = parameters.get("strides")
+    if strides is None:
+        return 32
+    return math.prod(max(stride) if isinstance(stride, (list, tuple)) else int(stride) for stride in strides)
+
+
+def _checked(network: AnySize, name: str, in_channels: int, out_channels: int) -> AnySize:
+    side = max(32, network.multiple)
+    try:
+        with torch.no_grad():
+            logits = network.eval()(torch.zeros(1, in_channels, side, side))
+    except Exception as error:
+        raise ConfigError(f"{name} cannot take a {side} x {side} slice: {error}", where="network") from error
+    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (1, out_channels, side, side):
+        shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ConfigError(f"{name} gives {shape}, not logits (1, {out_channels}, {side}, {side})", where="network")
+    return network.train()
+
+
+def parameter_count(network: nn.Module) -> int:
+    """How many numbers the network learns."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

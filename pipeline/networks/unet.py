@@ -1,0 +1,160 @@
+"""The 2D UNet: encoder, bottleneck and decoder with skip connections, for slices of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from pipeline.errors import ConfigError
+
+NORMS = ("batch", "instance", "group", "none")
+ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "silu": nn.SiLU, "gelu": nn.GELU, "elu": nn.ELU}
+
+
+def _norm(name: str, channels: int) -> nn.Module:
+    if name == "batch":
+        return nn.BatchNorm2d(channels)
+    if name == "instance":
+        return nn.InstanceNorm2d(channels, affine=True)
+    if name == "group":
+        groups = next(groups for groups in (8, 4, 2, 1) if channels % groups == 0)
+        return nn.GroupNorm(groups, channels)
+    return nn.Identity()
+
+
+def _activation(name: str) -> nn.Module:
+    kind = ACTIVATIONS[name]
+    return kind() if name == "gelu" else kind(inplace=True)
+
+
+class ConvBlock(nn.Sequential):
+    """Convolutions of 3 x 3, each with normalisation and activation; dropout at the end when asked for."""
+
+    def __init__(self, inputs: int, outputs: int, *, convolutions: int, norm: str, act: str, dropout: float) -> None:
+        layers: list[nn.Module] = []
+        for number in range(convolutions):
+            first = inputs if number == 0 else outputs
+            layers += [nn.Conv2d(first, outputs, 3, padding=1, bias=norm == "none"), _norm(norm, outputs)]
+            layers.append(_activation(act))
+        if dropout > 0:
+            layers.append(nn.Dropout2d(dropout))
+        super().__init__(*layers)
+
+
+class UNet(nn.Module):
+    """A 2D UNet of any depth and width (after Ronneberger et al., 2015, doi:10.1007/978-3-319-24574-4_28).
+
+    Parameters
+    ----------
+    in_channels
+        Channels of the input: modalities times slices (the slice itself and its neighbours).
+    out_channels
+        Classes, the background among them.
+    channels
+        Widths, one a level, from the input's resolution to the bottleneck; each level halves the resolution.
+    convolutions
+        3 x 3 convolutions a level, on each way.
+    norm
+        ``batch``, ``instance``, ``group`` or ``none``.
+    act
+        ``relu``, ``leaky_relu``, ``silu``, ``gelu`` or ``elu``.
+    dropout
+        Share of the channels dropped after each level, from 0 to below 1.
+    upsample
+        ``transposed`` (2 x 2, stride 2, learnt) or ``bilinear`` (followed by a 1 x 1 convolution).
+
+    Raises
+    ------
+    ConfigError
+        For values that make no network.
+
+    Notes
+    -----
+    The input is padded at its lower and right edges to a multiple of 2 ** (levels - 1), by repeating the edge, and the
+    logits are cropped back: the output has the input's size.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        channels: Sequence[int] = (32, 64, 128, 256, 512),
+        convolutions: int = 2,
+        norm: str = "batch",
+        act: str = "relu",
+        dropout: float = 0.0,
+        upsample: str = "transposed",
+    ) -> None:
+        super().__init__()
+        _check(channels, convolutions, norm, act, dropout, upsample)
+        options = {"convolutions": convolutions, "norm": norm, "act": act, "dropout": dropout}
+        widths = [int(width) for width in channels]
+        self.multiple = 2 ** (len(widths) - 1)
+        self.encoder = nn.ModuleList(
+            ConvBlock(before, width, **options)  # type: ignore[arg-type]
+            for before, width in zip([in_channels, *widths[:-2]], widths[:-1], strict=True)
+        )
+        self.bottleneck = ConvBlock(widths[-2], widths[-1], **options)  # type: ignore[arg-type]
+        self.upsamplers = nn.ModuleList()
+        self.decoder = nn.ModuleList()
+        for below, width in zip(widths[:0:-1], widths[-2::-1], strict=True):
+            self.upsamplers.append(_upsampler(below, width, upsample))
+            self.decoder.append(ConvBlock(2 * width, width, **options))  # type: ignore[arg-type]
+        self.head = nn.Conv2d(widths[0], out_channels, 1)
+        self.apply(_initialise)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (B, out_channels, H, W) of images (B, in_channels, H, W), for any H and W."""
+        height, width = image.shape[-2:]
+        x = pad_to_multiple(image, self.multiple)
+        skips = []
+        for block in self.encoder:
+            x = block(x)
+            skips.append(x)
+            x = functional.max_pool2d(x, 2)
+        x = self.bottleneck(x)
+        for upsampler, block, skip in zip(self.upsamplers, self.decoder, reversed(skips), strict=True):
+            x = block(torch.cat([skip, upsampler(x)], dim=1))
+        logits: torch.Tensor = self.head(x)
+        return logits[..., :height, :width]
+
+
+def pad_to_multiple(image: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Repeat the lower and right edge of (B, C, H, W) until both sides divide by `multiple`."""
+    rows, columns = -image.shape[-2] % multiple, -image.shape[-1] % multiple
+    return functional.pad(image, (0, columns, 0, rows), mode="replicate") if rows or columns else image
+
+
+def _upsampler(inputs: int, outputs: int, kind: str) -> nn.Module:
+    if kind == "transposed":
+        return nn.ConvTranspose2d(inputs, outputs, 2, stride=2)
+    # The 1 x 1 convolution comes first: the same result as after it, at a quarter of the work.
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.Upsample(scale_factor=2, mode="bilinear"))
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _check(
+    channels: Sequence[int], convolutions: int, norm: str, act: str, dropout: float, upsample: str
+) -> None:
+    widths = list(channels)
+    faults = {
+        f"channels is {widths}; give at least two whole numbers of 1 and more": len(widths) < 2
+        or any(not isinstance(width, int) or width < 1 for width in widths),
+        f"convolutions is {convolutions}; give 1 or more": convolutions < 1,
+        f"norm is {norm!r}; known are {', '.join(NORMS)}": norm not in NORMS,
+        f"act is {act!r}; known are {', '.join(ACTIVATIONS)}": act not in ACTIVATIONS,
+        f"dropout is {dropout}; give 0 or more, below 1": not 0 <= dropout < 1,
+        f"upsample is {upsample!r}; known are transposed, bilinear": upsample not in ("transposed", "bilinear"),
+    }
+    wrong = [what for what, is_wrong in faults.items() if is_wrong]
+    if wrong:
+        raise ConfigError("UNet: " + "; ".join(wrong), where="network", remedy="See configs/hipmri.yaml")

@@ -1,0 +1,205 @@
+"""The run folder: its name, files that appear whole or not at all, and where results came from."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ConfigError, RunError
+
+_PACKAGES = ("torch", "monai", "numpy", "nibabel", "scikit-image", "scipy", "matplotlib", "pydantic")
+_LEAST_FREE_BYTES = 100_000_000
+
+
+def create_run_folder(project_root: Path, name: str, out: Path | None = None) -> Path:
+    """Make the folder of a new run.
+
+    Parameters
+    ----------
+    project_root
+        Where ``runs/`` is.
+    name
+        Of the config; the run is ``runs/<name>/001``, or the next number.
+    out
+        The folder that the user asked for instead; it must be new or empty.
+
+    Raises
+    ------
+    ConfigError
+        When `out` holds files already.
+    RunError
+        When the folder cannot be written, or its disk is nearly full.
+    """
+    try:
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            if any(out.iterdir()):
+                raise ConfigError("the folder of --out is not empty", where=str(out), remedy="Name a new one")
+            folder = out.resolve()
+        else:
+            folder = _next_numbered(project_root / "runs" / name)
+        for part in ("checkpoints", "predictions", "evaluation", "plots"):
+            (folder / part).mkdir()
+        write_text(folder / "log.txt", "")
+    except (FileExistsError, NotADirectoryError, PermissionError, OSError) as error:
+        raise RunError(
+            f"the run's folder cannot be written ({error.strerror})", where=str(error.filename or out or project_root),
+            remedy="Name a folder that you may write to with --out DIR",
+        ) from error  # fmt: skip
+    free = shutil.disk_usage(folder).free
+    if free < _LEAST_FREE_BYTES:
+        raise RunError(f"only {free // 1_000_000} MB are free there", where=str(folder), remedy="Free some, or use --out")
+    return folder
+
+
+def _next_numbered(parent: Path) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        taken = [int(path.name) for path in parent.iterdir() if re.fullmatch(r"\d{3,}", path.name)]
+        folder = parent / f"{max(taken, default=0) + 1:03d}"
+        try:
+            folder.mkdir()
+        except FileExistsError:  # another run took the number just now
+            continue
+        _point_latest(folder)
+        return folder
+
+
+def _point_latest(folder: Path) -> None:
+    fresh = folder.parent / f".latest-{os.getpid()}"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(folder.name)
+    fresh.replace(folder.parent / "latest")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that it appears whole or not at all.
+
+    Raises
+    ------
+    RunError
+        When it cannot be written; what stood there before is untouched.
+    """
+    name = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except OSError as error:
+        if name is not None:
+            Path(name).unlink(missing_ok=True)
+        raise RunError(
+            f"cannot be written ({error.strerror}); what was there before is untouched", where=str(path),
+            remedy="Free some space, or mend the folder's rights",
+        ) from error  # fmt: skip
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` of UTF-8 text."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_text` of a value as JSON; NaN and infinity, which JSON lacks, are refused."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+class RunLog:
+    """``log.txt``: what was said during a run, each line with the seconds since its start."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._began = time.monotonic()
+
+    def __call__(self, line: str) -> None:
+        """Add a line; each is flushed at once, so that a crash leaves what led to it."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(f"{time.monotonic() - self._began:9.1f} s  {line}\n")
+
+
+def provenance(
+    command: Sequence[str], *, seed: int, device: str, dataset: Mapping[str, Any], started: float
+) -> dict[str, Any]:
+    """What is needed to say where a result came from.
+
+    Parameters
+    ----------
+    command
+        As it was typed.
+    seed, device
+        Of the run.
+    dataset
+        Its fingerprint and size.
+    started
+        `time.time` at the start.
+    """
+    return {
+        "format": 1,
+        "command": list(command),
+        "seed": seed,
+        "device": device,
+        "dataset": dict(dataset),
+        "versions": {"python": platform.python_version(), "slicewise": own_version(), **_package_versions()},
+        "git_commit": git_commit(Path(__file__).parents[1]),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
+        "wall_seconds": round(time.time() - started, 1),
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def own_version() -> str:
+    """This project's version."""
+    try:
+        return metadata.version("slicewise")
+    except metadata.PackageNotFoundError:  # run from a checkout that was never installed
+        found = re.search(r"^version = (\S+)", (Path(__file__).parents[1] / "setup.cfg").read_text(), re.MULTILINE)
+        return found[1] if found else "unknown"
+
+
+def _package_versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in _PACKAGES}
+
+
+def git_commit(folder: Path) -> str | None:
+    """The commit that a checkout is at, with ``+changes`` when files differ from it; None outside of git."""
+    try:
+        commit = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True, text=True, check=True, timeout=10,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+changes" if changed else "")

@@ -1,0 +1,58 @@
+"""The loss and the schedule of the learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from pipeline.errors import ConfigError
+
+
+def build_loss(target: Mapping[str, Any]) -> nn.Module:
+    """The loss that a config names: MONAI's, of logits (B, K, H, W) and class indices (B, 1, H, W).
+
+    Raises
+    ------
+    ConfigError
+        When it refuses its parameters, with what it said.
+    """
+    import monai.losses
+    import torch
+
+    name = str(target["_target_"]).removeprefix("monai.losses.")
+    parameters = {key: value for key, value in target.items() if key != "_target_"}
+    if isinstance(parameters.get("weight"), list):
+        parameters["weight"] = torch.tensor(parameters["weight"], dtype=torch.float32)
+    try:
+        loss: nn.Module = getattr(monai.losses, name)(**parameters)
+    except Exception as error:  # whatever the library says of the user's parameters
+        raise ConfigError(f"{name} refuses its parameters: {error}", where="loss") from error
+    return loss
+
+
+def rate_factor(progress: float, schedule: str, warmup: float) -> float:
+    """The share of the peak learning rate at a point of the training.
+
+    Parameters
+    ----------
+    progress
+        From 0 (start) to 1 (end).
+    schedule
+        ``cosine``: half a cosine down to 0; ``polynomial``: (1 - t) ** 0.9; ``constant``.
+    warmup
+        Share of the training during which the rate rises in a line from a hundredth.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
+    """
+    if progress < warmup:
+        return 0.01 + 0.99 * progress / warmup
+    rest = min(1.0, (progress - warmup) / (1 - warmup))
+    if schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * rest))
+    return 1.0 if schedule == "constant" else float((1 - rest) ** 0.9)
