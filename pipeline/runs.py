@@ -64,6 +64,20 @@ def create_run_folder(project_root: Path, name: str, out: Path | None = None) ->
     return folder
 
 
+def existing_run_folder(project_root: Path, name: str, out: Path | None = None) -> Path:
+    """The folder of a run to go on with: `out`, or the newest of that name.
+
+    Raises
+    ------
+    ConfigError
+        When there is none.
+    """
+    folder = (project_root / "runs" / name / "latest" if out is None else out).resolve()
+    if not (folder / "config.yaml").is_file():
+        raise ConfigError("no run to resume here", where=str(folder), remedy="Start one without --resume")
+    return folder
+
+
 def _next_numbered(parent: Path) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     while True:

@@ -116,7 +116,7 @@ def read_nifti(path: Path | str, options: ReadOptions | None = None) -> NiftiFil
     scaled = image.header.get_slope_inter() not in ((None, None), (1.0, 0.0))
     dataobj = image.dataobj
     floating = scaled or image.get_data_dtype().kind == "f"
-    array = dataobj.get_scaled(np.float32).astype(np.float32, copy=False) if floating else dataobj.get_unscaled()
+    array = np.asarray(dataobj).astype(np.float32, copy=False) if floating else dataobj.get_unscaled()
     array = np.asarray(array).reshape(shape, order="F")
     zeroed = 0
     if floating and not np.isfinite(array).all():

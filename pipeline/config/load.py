@@ -91,11 +91,11 @@ def load_config(
 
 
 def project_root(path: Path) -> Path:
-    """The folder that holds the nearest ``configs/`` above a file; where there is none, the file's own folder."""
+    """The nearest folder above a file that holds a ``configs/``; where there is none, the file's own folder."""
     folder = path.resolve().parent
     for parent in (folder, *folder.parents):
-        if parent.name == "configs":
-            return parent.parent
+        if (parent / "configs").is_dir():
+            return parent
     return folder
 
 

@@ -124,9 +124,9 @@ def pose(build: Build, patient: np.random.Generator, week: np.random.Generator, 
         Voxels along SI.
     """
     shape = (SCAN_SLICES, height, WIDTH)
-    matrix = np.eye(3) + _near(patient, 0.012, 9).reshape(3, 3) + _near(week, 0.006, 9).reshape(3, 3)
+    matrix = np.eye(3) + _near(patient, 0.012, 9).reshape(3, 3) + _near(week, 0.003, 9).reshape(3, 3)
     matrix = np.diag(1 / np.array(build.scale)) @ matrix
-    shift_mm = _near(patient, 3.0, 3) * (1, 0.6, 1) + _near(week, 1.5, 3) * (1, 0.6, 1)
+    shift_mm = _near(patient, 3.0, 3) * (1, 0.6, 1) + _near(week, 1.0, 3) * (1, 0.6, 1)
     x, z, y = (
         ((np.arange(size) - (size - 1) / 2) * step - shift).astype(np.float32)
         for size, step, shift in zip((WIDTH, height, SCAN_SLICES), SPACING_MM, shift_mm[[0, 2, 1]], strict=True)
@@ -135,7 +135,7 @@ def pose(build: Build, patient: np.random.Generator, week: np.random.Generator, 
     for row in matrix.astype(np.float32):
         bend = smooth_field(patient, (5, 6, 9), shape)
         bend *= np.float32(2.0)
-        bend += np.float32(0.7) * smooth_field(week, (5, 6, 9), shape)
+        bend += np.float32(0.5) * smooth_field(week, (5, 6, 9), shape)
         np.clip(bend, -WARP_LIMIT_MM, WARP_LIMIT_MM, out=bend)
         bend += row[0] * x[None, None, :]
         bend += row[1] * y[:, None, None] + row[2] * z[None, :, None]

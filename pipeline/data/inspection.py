@@ -37,8 +37,8 @@ class CaseFacts:
         (K,) voxels of each class.
     slices_with
         (K,) slices that show each class.
-    digest
-        Of the image's voxels: the same for the same image under another name.
+    digest, label_digest
+        Of the voxels: the same for the same image under another name.
     """
 
     case: str
@@ -51,6 +51,7 @@ class CaseFacts:
     voxels: np.ndarray
     slices_with: np.ndarray
     digest: bytes
+    label_digest: bytes
 
 
 def read_options(config: Config) -> ReadOptions:
@@ -151,11 +152,17 @@ def _inspect(config: Config, case: Case, options: ReadOptions) -> CaseFacts:
         stack = np.moveaxis(label.array, slice_axis(image.spacing_mm, options.axis), 0)
     present = np.array([int((stack == index).any(axis=(1, 2)).sum()) for index in range(len(classes))])
     array = image.array
-    digest = hashlib.blake2b(np.ascontiguousarray(array).tobytes() + str(array.shape).encode(), digest_size=16).digest()
     return CaseFacts(
         case.id, array.shape, image.spacing_mm, len(stack), float(array.min()), float(array.max()),
-        float(array.mean(dtype=np.float64)), voxels, present, digest,
+        float(array.mean(dtype=np.float64)), voxels, present,
+        _digest(array), _digest(label.array),
     )  # fmt: skip
+
+
+def _digest(array: np.ndarray) -> bytes:
+    found = hashlib.blake2b(f"{array.dtype.kind} {array.shape}".encode(), digest_size=16)
+    found.update(np.ascontiguousarray(array).data)
+    return found.digest()
 
 
 def _affine_text(affine: np.ndarray) -> str:

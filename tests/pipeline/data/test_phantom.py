@@ -112,8 +112,8 @@ def test_background_is_air_around_one_body() -> None:
 
 
 # Calling all of the body a class that fills the share s of it gives a Dice of 2s / (1 + s): 0.17 for bone, 0.03 for the
-# bladder, under 0.01 for rectum and prostate. The bounds leave room for the contrast that real organs have, and none for a
-# segmentation: bone and bladder 0.45, rectum and prostate 0.1, and 0.25 for these two in a box 15 voxels around the organ.
+# bladder, under 0.01 for rectum and prostate. The bounds leave room for the contrast that real organs have, and none
+# for a segmentation: bone and bladder 0.45, rectum and prostate 0.1, and 0.25 for these two in a box around them.
 @pytest.mark.parametrize(("label", "bound"), [(BONE, 0.45), (BLADDER, 0.45), (RECTUM, 0.1), (PROSTATE, 0.1)])
 @pytest.mark.parametrize("patient", [4, 5, 8])
 def test_no_interval_of_intensity_cuts_out_a_class(patient: int, label: int, bound: float) -> None:
@@ -144,7 +144,7 @@ def test_weeks_of_a_patient_are_alike_but_not_the_same() -> None:
     for label in (1, BONE):
         week = [dice(scan(p, 0)[1] == label, scan(p, 1)[1] == label) for p in (4, 5, 7)]
         other = [dice(scan(p)[1] == label, scan(q)[1] == label) for p, q in ((4, 5), (5, 7), (7, 4))]
-        assert np.mean(week) > np.mean(other) + 0.03
+        assert np.mean(week) > np.mean(other) + 0.05
         assert max(week) < 0.999
     assert not np.array_equal(scan(4, 0)[0], scan(4, 1)[0])
 

@@ -1,0 +1,80 @@
+"""What all commands share: arguments, and how their errors end."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable
+
+from pipeline.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_USER, ConfigError, Fault, Faults, Interrupted
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that knows this project's exit codes and where to ask for more."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """Say what is wrong with the arguments; exit 2."""
+        self.print_usage(sys.stderr)
+        self.exit(EXIT_USER, f"error: {message}. See {self.prog} --help.\n")
+
+
+def command_parser(prog: str, description: str, epilog: str = "") -> Parser:
+    """A parser with ``--traceback``."""
+    parser = Parser(prog=prog, description=description, epilog=epilog,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("--traceback", action="store_true", help="show where in the program an error was raised")
+    return parser
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """CONFIG and ``--set``."""
+    parser.add_argument("config", metavar="CONFIG", help="a YAML file, such as configs/hipmri.yaml")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+        help="override a value, such as training.epochs=5; may be given several times",
+    )  # fmt: skip
+
+
+def guarded(body: Callable[[], int], *, show_traceback: bool) -> int:
+    """Run a command's body; every error becomes a message and an exit code.
+
+    Returns
+    -------
+    int
+        What the body returned; 2 for the user's faults, 3 when interrupted, 1 for a defect of this program.
+    """
+    try:
+        return body()
+    except Fault as fault:
+        if show_traceback:
+            traceback.print_exc()
+        faults = fault.faults if isinstance(fault, Faults) else (fault,)
+        for one in faults:
+            print(f"error: {one}", file=sys.stderr)
+        if len(faults) > 1:
+            print(f"{len(faults)} errors.", file=sys.stderr)
+        return EXIT_USER
+    except Interrupted as stop:
+        print(f"interrupted: {stop}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except KeyboardInterrupt:
+        print("interrupted.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away, such as `| head`
+        sys.stderr.close()
+        return EXIT_USER
+    except MemoryError:
+        print("error: out of memory. Use fewer or smaller slices, or a machine with more.", file=sys.stderr)
+        return EXIT_USER
+    except Exception:
+        traceback.print_exc()
+        print("This is a defect of Slicewise, not of your data; please report it with the lines above.", file=sys.stderr)
+        return EXIT_DEFECT
+
+
+def check_python_path(path: str) -> str:
+    """A config's path, or an error when a folder was given."""
+    if not path.endswith((".yaml", ".yml")):
+        raise ConfigError(f"{path!r} is no YAML file", where="CONFIG", remedy="Give a file such as configs/hipmri.yaml")
+    return path

@@ -1,0 +1,141 @@
+"""What a run leaves behind when it is done: evaluation, tables, plots, report, provenance."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.commands.dataset import Dataset
+from pipeline.commands.stages import Inspection
+from pipeline.config.resolved import resolved_text
+from pipeline.data.cases import Case
+from pipeline.data.inspection import read_options
+from pipeline.evaluation import aggregation, tables
+from pipeline.evaluation.confusion import CaseCounts
+from pipeline.inference.scans import prediction_path
+from pipeline.progress import stage
+from pipeline.reporting.content import ReportContent
+from pipeline.reporting.examples import choose_cases, load_example
+from pipeline.reporting.plots import save_plots
+from pipeline.reporting.report import render_report
+from pipeline.runs import provenance, write_json, write_text
+from pipeline.training.loop import TrainingState
+
+
+def conclude(
+    dataset: Dataset, inspection: Inspection, counts: Sequence[CaseCounts], state: TrainingState, folder: Path,
+    *, command: Sequence[str], device: str, started: float,
+) -> str:  # fmt: skip
+    """Evaluate the counted test cases and write everything a run ends with.
+
+    Returns
+    -------
+    str
+        The table for the terminal.
+    """
+    settings = dataset.config.settings
+    files = {case.id: (str(prediction_path(folder / "predictions", case)), str(case.label)) for case in dataset.split.test}
+    evaluation = aggregation.evaluate(
+        counts, settings.data.classes, seed=settings.seed, resamples=settings.evaluation.resamples,
+        confidence=settings.evaluation.confidence, files=files,
+    )  # fmt: skip
+    where = folder / "evaluation"
+    write_text(where / "cases.csv", tables.cases_csv(evaluation))
+    write_text(where / "scans.csv", tables.scans_csv(evaluation))
+    write_text(where / "patients.csv", tables.patients_csv(evaluation))
+    write_text(where / "summary.json", tables.summary_json(evaluation))
+    write_json(folder / "split.json", dataset.split.as_json())
+    source = provenance(
+        command, seed=settings.seed, device=device, started=started,
+        dataset={"fingerprint": inspection.fingerprint, "cases": len(inspection.facts), "synthetic": dataset.synthetic,
+                 "root": str(dataset.config.locate(settings.data.root).resolve())},
+    )  # fmt: skip
+    content = _content(dataset, inspection, evaluation, state, folder, source)
+    with stage("report", None, "files") as progress:
+        progress.advance(len(save_plots(content, folder / "plots")))
+        write_text(folder / "report.html", render_report(content))
+        progress.advance(1)
+    write_json(folder / "provenance.json", source)
+    title = f"{dataset.name}: Dice on {len(dataset.split.test)} test cases"
+    return tables.terminal_table(evaluation, title=f"PHANTOM (synthetic) {title}" if dataset.synthetic else title)
+
+
+def _content(
+    dataset: Dataset, inspection: Inspection, evaluation: aggregation.Evaluation, state: TrainingState, folder: Path,
+    source: dict[str, Any],
+) -> ReportContent:  # fmt: skip
+    settings = dataset.config.settings
+    options = read_options(dataset.config)
+    captions = choose_cases(dataset.split.test, evaluation.cases, settings.report.case)
+    by_id = {case.id: case for case in dataset.split.test}
+    known = not settings.data.ignore_affine and (settings.data.layout != "hipmri" or bool(settings.data.spacing_mm))
+    examples = [
+        load_example(by_id[name], prediction_path(folder / "predictions", by_id[name]), settings.data.classes, options, known)
+        for name in captions
+    ]  # fmt: skip
+    return ReportContent(
+        title=settings.report.title or dataset.name,
+        name=dataset.name,
+        classes=settings.data.classes,
+        synthetic=dataset.synthetic,
+        warnings=(*inspection.warnings, *_warnings(dataset, evaluation)),
+        summary=evaluation.summary,
+        cases=evaluation.cases,
+        patients=evaluation.patients,
+        history=state.history,
+        best_epoch=state.best_epoch,
+        examples=tuple(examples),
+        captions=tuple(captions.values()),
+        dataset=[_dataset_row(side, cases, inspection, settings.data.classes) for side, cases in dataset.split.sides().items()],
+        config_text=resolved_text(dataset.config),
+        provenance=source,
+        repeat=f"bin/run_pipeline {shlex.quote(str(folder / 'config.yaml'))}",
+    )
+
+
+def _warnings(dataset: Dataset, evaluation: aggregation.Evaluation) -> list[str]:
+    data = dataset.config.settings.data
+    found = []
+    if data.ignore_affine:
+        found.append("The files' affines were ignored: every voxel counts as one unit.")
+    if dataset.config.settings.training.budget and "steps" not in dataset.config.settings.training.budget:
+        found.append("The training had a budget of time: another machine, or another run, makes another number of steps.")
+    if dataset.split.unused:
+        found.append(f"{len(dataset.split.unused)} cases are in no part of the split and were not used.")
+    levels = evaluation.summary["levels"]["scan"]["classes"]
+    missed = {name: row["missed"] for name, row in levels.items() if name != data.classes[0] and row["missed"]}
+    if missed:
+        counts = ", ".join(f"{name} in {count}" for name, count in missed.items())
+        found.append(f"Missed altogether, by scan: {counts}.")
+    return found
+
+
+def _dataset_row(side: str, cases: Sequence[Case], inspection: Inspection, classes: Sequence[str]) -> dict[str, Any]:
+    facts = [inspection.facts[case.id] for case in cases]
+    sizes = sorted({fact.shape for fact in facts})
+    spacings = np.array([fact.spacing_mm for fact in facts if len(fact.spacing_mm) == len(facts[0].spacing_mm)])
+    low, high = spacings.min(axis=0), spacings.max(axis=0)
+    return {
+        "split": side,
+        "patients": len({case.patient for case in cases}),
+        "scans": len({case.scan for case in cases}),
+        "cases": len(cases),
+        "slices": sum(fact.slices for fact in facts),
+        "sizes": _range_text(np.min(sizes, axis=0), np.max(sizes, axis=0)) if len({len(s) for s in sizes}) == 1 else "mixed",
+        "spacing": f"{_range_text(low, high)} mm",
+        **{f"slices_with_{name}": int(sum(fact.slices_with[k] for fact in facts)) for k, name in enumerate(classes)},
+        **{f"voxels_{name}": int(sum(fact.voxels[k] for fact in facts)) for k, name in enumerate(classes)},
+    }
+
+
+def _range_text(low: Sequence[float], high: Sequence[float]) -> str:
+    """Sizes or spacings, each as one value or as a range.
+
+    >>> _range_text([256, 128], [256, 144])
+    '256 x 128-144'
+    """
+    return " x ".join(f"{a:.4g}" if a == b else f"{a:.4g}-{b:.4g}" for a, b in zip(low, high, strict=True))

@@ -1,0 +1,84 @@
+"""bin/run_pipeline: prepare, train, predict the test split, evaluate and report, from one YAML file."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.commands.arguments import add_config_arguments, command_parser, guarded
+from pipeline.commands.dataset import Dataset, open_dataset
+from pipeline.config.resolved import resolved_text
+from pipeline.errors import EXIT_DONE, ConfigError
+from pipeline.runs import RunLog, create_run_folder, existing_run_folder, write_text
+
+EPILOG = """examples:
+  bin/run_pipeline configs/phantom.yaml
+  bin/run_pipeline configs/hipmri.yaml --set data.root=/data/hipmri
+  bin/run_pipeline configs/folders.yaml --set data.images=DIR --set data.labels=DIR
+  bin/run_pipeline configs/hipmri.yaml --resume
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = command_parser("bin/run_pipeline", "Train, test and report a 2D network from one YAML file.", EPILOG)
+    add_config_arguments(parser)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder; else runs/<name>/<number>")
+    parser.add_argument("--resume", action="store_true", help="go on with the newest run of this config, or that in --out")
+    parser.add_argument("--no-stand-in", action="store_true", help="stop when the data are missing")
+    arguments = parser.parse_args(argv)
+    command = ["bin/run_pipeline", *(sys.argv[1:] if argv is None else argv)]
+    return guarded(lambda: _run(arguments, command), show_traceback=arguments.traceback)
+
+
+def _run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
+    started = time.time()
+    dataset = open_dataset(Path(arguments.config), arguments.overrides, allow_stand_in=not arguments.no_stand_in)
+    folder = _folder(dataset, arguments)
+    log = RunLog(folder / "log.txt")
+    log(f"started: {shlex.join(command)}")
+    sides = ", ".join(f"{len(cases)} {side}" for side, cases in dataset.split.sides().items())
+    print(f"{dataset.name}: {sides} cases -> {folder}", file=sys.stderr)
+    # From here on PyTorch and MONAI are needed, which take seconds to import.
+    from pipeline.commands.outcome import conclude
+    from pipeline.commands.stages import inspect, predict_and_count, prepare, train
+    from pipeline.training.device import choose_device, describe, tune_cpu
+
+    settings = dataset.config.settings
+    tune_cpu(settings.training.threads)
+    device = choose_device(settings.training.device)
+    log(f"device: {describe(device)}")
+    inspection = inspect(dataset)
+    for warning in inspection.warnings:
+        log(f"warning: {warning}")
+    banks = {side: prepare(dataset, side, getattr(dataset.split, side)) for side in ("train", "validation")}
+    log(f"prepared {sum(len(bank) for bank in banks.values())} slices, {sum(b.bytes() for b in banks.values())} bytes")
+    network, state = train(dataset, banks, folder, device, log, resume=arguments.resume)
+    counts = predict_and_count(dataset, inspection, network, device, folder)
+    table = conclude(
+        dataset, inspection, counts, state, folder, command=command, device=describe(device), started=started
+    )
+    log("finished")
+    print(f"\n{table}\n\nReport: {folder / 'report.html'}")
+    return EXIT_DONE
+
+
+def _folder(dataset: Dataset, arguments: argparse.Namespace) -> Path:
+    text = resolved_text(dataset.config)
+    if not arguments.resume:
+        folder = create_run_folder(dataset.config.project_root, dataset.name, arguments.out)
+        write_text(folder / "config.yaml", text)
+        return folder
+    folder = existing_run_folder(dataset.config.project_root, dataset.name, arguments.out)
+    if (folder / "config.yaml").read_text(encoding="utf-8") != text:
+        raise ConfigError(
+            "the config is not the one that the run was started with", where=str(folder / "config.yaml"),
+            remedy="Resume with the same file and --set, or start a new run without --resume",
+        )  # fmt: skip
+    if (folder / "report.html").exists():
+        raise ConfigError("the run is finished", where=str(folder), remedy="Start a new one without --resume")
+    return folder

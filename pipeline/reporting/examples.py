@@ -1,0 +1,87 @@
+"""Which slices of which test cases a report shows, and their images, references and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from pipeline.data.cases import Case
+from pipeline.evaluation.confusion import slice_confusions
+from pipeline.evaluation.overlap import dice
+from pipeline.reporting.content import Example
+from transforms.nifti import ReadOptions, read_label, read_nifti, slice_axis
+
+
+def choose_cases(cases: Sequence[Case], rows: Sequence[Mapping[str, Any]], shown: str | None) -> dict[str, str]:
+    """Captions of the cases to show, by case id, in the order that they are shown.
+
+    Parameters
+    ----------
+    cases
+        The test cases.
+    rows
+        One a case and class, as in cases.csv.
+    shown
+        The case that the config names, if any.
+
+    Returns
+    -------
+    dict
+        First the case that shows most classes (or the one that was named), then the worst, the median and the best by the
+        mean Dice of the classes that the reference has.
+    """
+    known = {case.id for case in cases}
+    present: dict[str, int] = {}
+    scores: dict[str, list[float]] = {}
+    voxels: dict[str, float] = {}
+    for row in rows:
+        if row["case"] in known and row["class_id"] != 0 and row["reference_voxels"] > 0:
+            present[row["case"]] = present.get(row["case"], 0) + 1
+            scores.setdefault(row["case"], []).append(row["dice"])
+            voxels[row["case"]] = voxels.get(row["case"], 0) + row["reference_voxels"]
+    if not present:
+        return {cases[0].id: "no class in any reference"}
+    most = max(present.values())
+    typical = sorted((name for name in present if present[name] == most), key=lambda name: (-voxels[name], name))[0]
+    first = shown if shown in known else typical
+    # A slice with one class is no fair judge of the network: rank those that show as much as most do.
+    common = [name for name in present if present[name] >= min(most, 2)]
+    ranked = sorted(common, key=lambda name: (float(np.mean(scores[name])), name))
+    captions = {str(first): "shows most classes" if first == typical else "chosen in the config"}
+    for place, word in ((0, "worst"), (len(ranked) // 2, "median"), (len(ranked) - 1, "best")):
+        name = ranked[place]
+        captions.setdefault(name, f"{word} case, mean Dice {np.mean(scores[name]):.3f}")
+    return captions
+
+
+def load_example(case: Case, prediction: Path, classes: Sequence[str], options: ReadOptions, known_spacing: bool) -> Example:
+    """One slice of a case: of a volume, the one that shows most classes, and of those the one with most foreground."""
+    image, mask = read_nifti(case.image, options), read_nifti(prediction).array
+    assert case.label is not None
+    label = read_label(case.label, options).array
+    plane, number = (0, 1), None
+    array = image.array
+    if array.ndim == 3:
+        axis = slice_axis(image.spacing_mm, options.axis)
+        plane = tuple(other for other in range(3) if other != axis)  # type: ignore[assignment]
+        stack = np.moveaxis(label, axis, 0)
+        shown = [(len(np.unique(part)), int((part > 0).sum())) for part in stack]
+        number = max(range(len(stack)), key=lambda index: shown[index])
+        array, label, mask = (np.take(values, number, axis) for values in (array, label, mask))
+    scores = dice(slice_confusions(label, mask, len(classes)))[0]
+    spacing = (image.spacing_mm[plane[0]], image.spacing_mm[plane[1]]) if known_spacing else (1.0, 1.0)
+    codes = nib.orientations.aff2axcodes(image.affine) if known_spacing and not options.ignore_affine else None
+    return Example(
+        case=case.id,
+        slice=case.slice if number is None else number,
+        image=array.astype(np.float32),
+        reference=label,
+        prediction=mask,
+        pixel_size=spacing,
+        axis_codes=None if codes is None or image.array.ndim != 3 else (str(codes[plane[0]]), str(codes[plane[1]])),
+        dice={name: None if np.isnan(score) else float(score) for name, score in zip(classes, scores, strict=True)},
+    )
