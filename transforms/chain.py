@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from transforms.catalog import OWN_TRANSFORMS
+from transforms.catalog import OWN_TRANSFORMS, transform_parameters
 from transforms.faults import ChainError, Fault
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _RESAMPLING = frozenset(
     "Resized Rotated Spacingd Zoomd".split()
 )
 _SAME_FOR_BOTH = frozenset("Flipd Rotate90d RandFlipd RandRotate90d RandAxisFlipd".split())
-_TO_TENSOR = frozenset(("ToTensord", "EnsureTyped", "CastToTyped"))
+_CHANGES_OF_TYPE = frozenset(("ToTensord", "EnsureType", "EnsureTyped", "CastToType", "CastToTyped"))
 
 
 class LintProblem(NamedTuple):
@@ -101,22 +101,24 @@ def build_transform(entry: Mapping[str, Any], *, where: str = "") -> Any:
     """
     name = target_name(entry)
     parameters = {key: value for key, value in entry.items() if key != "_target_"}
-    if name in OWN_TRANSFORMS:
-        from importlib import import_module
-
-        factory = getattr(import_module(f"transforms.{OWN_TRANSFORMS[name]}"), name)
-    else:
-        import monai.transforms
-
-        factory = getattr(monai.transforms, name)
     try:
-        return factory(**parameters)
+        return _factory(name)(**parameters)
     except Fault as fault:
         raise fault.at(where) from fault
     except Exception as error:  # whatever the library says of the user's parameters
         raise ChainError(
             f"{name} refuses its parameters: {error}", where=where, remedy="See its documentation for what it takes"
         ) from error
+
+
+def _factory(name: str) -> Any:
+    from importlib import import_module
+
+    if name in OWN_TRANSFORMS:
+        return getattr(import_module(f"transforms.{OWN_TRANSFORMS[name]}"), name)
+    if name == "ToTensord":
+        return import_module("transforms.tensors").TracedToTensord
+    return getattr(import_module("monai.transforms"), name)
 
 
 class PrepareChain:
@@ -148,10 +150,12 @@ class PrepareChain:
         self._steps: list[Any] = []
         for number, entry in enumerate(entries):
             where = f"transforms.prepare.{number}"
-            used = [key for key in entry_keys(entry) if key in self.keys]
-            if not used:
+            if not set(entry_keys(entry)) & set(self.keys):
                 continue
-            entry = entry if len(used) == len(entry_keys(entry)) else {**entry, "allow_missing_keys": True}
+            known = transform_parameters(target_name(entry))
+            if known is None or "allow_missing_keys" in known:
+                # A prediction has no label, and on the way back there is only what was predicted.
+                entry = {**entry, "allow_missing_keys": True}
             if target_name(entry) == "LoadImaged":
                 self._steps.append(CheckedLoadImaged(entry, options))
             else:
@@ -166,6 +170,9 @@ class PrepareChain:
         Fault
             With the case's file, whatever step failed.
         """
+        missing = [key for key in self.keys if key not in sample]
+        if missing:
+            raise ChainError(f"the sample has no {' and no '.join(missing)}", where=str(sample.get("image", "")))
         try:
             return dict(self.compose(dict(sample)))
         except Exception as error:  # a step's own words, with the case that they are about
@@ -202,9 +209,25 @@ class PrepareChain:
                 where="transforms.prepare", remedy="Remove 'track_meta: false'",
             )  # fmt: skip
         # Changes of type are traced as well, but have no place in the way back: they would strip the trace.
-        trace = [step for step in prepared.applied_operations if step.get("class") not in _TO_TENSOR]
+        trace = [step for step in prepared.applied_operations if step.get("class") not in _CHANGES_OF_TYPE]
         data = {"image": MetaTensor(values, meta=dict(prepared.meta), applied_operations=trace)}
         for step in reversed(self._steps):
-            if isinstance(step, InvertibleTransform) and type(step).__name__ not in _TO_TENSOR and "image" in step.keys:
+            # A step that had nothing to do left no trace: a Resized to the size that the image has, say.
+            trace = data["image"].applied_operations
+            if trace and isinstance(step, InvertibleTransform) and trace[-1].get("id") in _identities(step):
                 data = step.inverse(data)
+        if data["image"].applied_operations:
+            left = ", ".join(str(step.get("class")) for step in data["image"].applied_operations)
+            raise ChainError(
+                f"these steps cannot be inverted: {left}", where="transforms.prepare",
+                remedy="Replace them, or move them to 'augment' if they are not needed for prediction",
+            )  # fmt: skip
         return torch.as_tensor(data["image"].as_tensor())
+
+
+def _identities(step: Any, depth: int = 2) -> set[int]:
+    """What a step signs its trace with: its own identity, or that of an array transform inside it."""
+    from monai.transforms import Transform
+
+    inner = [value for value in vars(step).values() if isinstance(value, Transform)] if depth else []
+    return {id(step)}.union(*(_identities(value, depth - 1) for value in inner))

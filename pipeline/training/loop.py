@@ -141,18 +141,32 @@ class Trainer:
                 self.state.losses.append(self._step(indices, time.monotonic() - began))
                 seen += len(indices)
                 self.state.batch += 1
-                progress.advance(len(indices), loss=f"{np.mean(self.state.losses[-20:]):.3f}", **self._best_figure())
+                progress.advance(len(indices), **self._figures(time.monotonic() - began))
                 if self._progress(time.monotonic() - began) >= 1:
                     break
             rate = seen / max(1e-9, time.monotonic() - began - validated)
             self._finish_epoch(time.monotonic() - began, rate, log)
+            progress.write(self._epoch_line())
             self.state.seconds = time.monotonic() - began
             self._save_last()
             epoch_done()
         return self.state
 
-    def _best_figure(self) -> dict[str, str]:
-        return {"dice": f"{self.state.best_mean:.3f}"} if self.state.best_epoch else {}
+    def _figures(self, seconds: float) -> dict[str, str]:
+        figures = {"loss": f"{np.mean(self.state.losses[-20:]):.3f}"}
+        if self.state.best_epoch:
+            figures["best_dice"] = f"{self.state.best_mean:.3f}"
+        if self.budget_seconds is not None:
+            figures["budget_used"] = f"{self._progress(seconds):.0%}"
+        return figures
+
+    def _epoch_line(self) -> str:
+        row = self.state.history[-1]
+        text = f"epoch {row['epoch']:>3}  training loss {row['train_loss']:.4f}"
+        if "validation_dice" in row:
+            best = " (best)" if self.state.best_epoch == row["epoch"] else ""
+            text += f"  validation loss {row['validation_loss']:.4f}  Dice {row['validation_dice']:.4f}{best}"
+        return f"{text}  {row['slices_per_second']:.0f} slices/s"
 
     def _step(self, indices: np.ndarray, seconds: float) -> float:
         training = self.settings.training

@@ -22,7 +22,7 @@ class ValidationResult:
     Attributes
     ----------
     loss
-        The training loss, averaged over batches.
+        The training loss, averaged over scans.
     dice
         (K - 1,) hard Dice of each class but the background, averaged over the scans that show it; NaN where none does.
     """
@@ -66,16 +66,14 @@ class ScanDice:
         metric = DiceMetric(include_background=False, reduction="none", num_classes=classes)
         losses = []
         for members in self._scans:
-            predicted, reference = [], []
-            for part in chunks(len(members), self.settings.batch_size):
-                batch = self.bank.batch(members[part])
-                logits = slice_logits(network, batch["image"], self.settings)
-                losses.append(float(self.loss(logits, batch["label"])))
-                predicted.append(logits.argmax(1, keepdim=True))
-                reference.append(batch["label"].long())
+            batches = [self.bank.batch(members[part]) for part in chunks(len(members), self.settings.batch_size)]
+            logits = torch.cat([slice_logits(network, batch["image"], self.settings) for batch in batches])
+            labels = torch.cat([batch["label"] for batch in batches])
+            # The loss of a whole scan: a batch of its end slices would lack classes that training batches have.
+            losses.append(float(self.loss(logits, labels)))
             # A scan is one volume to the metric: (1, 1, S, H, W) class indices.
-            scans = [torch.cat(parts).transpose(0, 1)[None] for parts in (predicted, reference)]
-            metric(y_pred=scans[0], y=scans[1])
+            predicted, reference = logits.argmax(1, keepdim=True), labels.long()
+            metric(y_pred=predicted.transpose(0, 1)[None], y=reference.transpose(0, 1)[None])
         scores = metric.get_buffer()
         dice = np.full(classes - 1, math.nan)
         for index in range(classes - 1):

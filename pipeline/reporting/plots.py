@@ -1,0 +1,241 @@
+"""Curves of the training and bars of the scores, and the writing of every plot of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.reporting import colours
+from pipeline.reporting.content import ReportContent
+from pipeline.reporting.overlays import mask_figure, overlay_figure
+from pipeline.reporting.sheets import in_house_style, new_sheet, png
+from pipeline.reporting.wording import count, legend_label, plural, rate, shortened
+from pipeline.runs import write_bytes
+
+__all__ = ["OVERLAY_TITLE", "dice_figure", "extent", "loss_figure", "save_plots"]
+
+OVERLAY_TITLE = "Outlines of the reference and the prediction"
+_CURVES = {"left": 0.62, "width": 5.75, "sheet": 8.3}  # inches
+_MOST_NAMED = 24  # curves that get a colour and a name of their own
+_FEW_EPOCHS = 30  # up to here each epoch gets a marker
+_BAR, _SPACE, _ROW = 0.34, 0.3, 2.6  # inches: width of a bar, between groups, height of a row of bars
+_GROUPS_PER_ROW = 7
+
+
+def save_plots(content: ReportContent, folder: Path) -> list[Path]:
+    """Write every plot as PNG; each file appears whole or not at all.
+
+    Parameters
+    ----------
+    content
+        Of the run.
+    folder
+        Exists; files of the same names are replaced.
+
+    Returns
+    -------
+    list of pathlib.Path
+        loss_plot.png, average_dice_score_per_class.png, overlay_examples.png, and predicted_mask_channel_<k>.png for
+        every class k, the background being 0.
+
+    Raises
+    ------
+    RunError
+        If a file cannot be written.
+    """
+    first, synthetic = content.examples[0], content.synthetic
+    figures = {
+        "loss_plot": lambda: loss_figure(content),
+        "average_dice_score_per_class": lambda: dice_figure(content),
+        "overlay_examples": lambda: overlay_figure(
+            content.examples, content.captions, content.classes, title=OVERLAY_TITLE, synthetic=synthetic
+        ),
+    }
+    paths = []
+    for name, draw in figures.items():
+        paths.append(folder / f"{name}.png")
+        write_bytes(paths[-1], png(draw()))
+    for class_id in range(len(content.classes)):
+        paths.append(folder / f"predicted_mask_channel_{class_id}.png")
+        write_bytes(paths[-1], png(mask_figure(first, content.classes, class_id, synthetic=synthetic)))
+    return paths
+
+
+# ---------------------------------------------------------------- curves
+
+
+@in_house_style
+def loss_figure(content: ReportContent) -> Figure:
+    """Show the training: both losses above, Dice of the validation patients below, the best epoch marked."""
+    history, names = content.history, content.classes[1:]
+    named = len(names) <= _MOST_NAMED
+    low = max(2.5, 0.17 * (len(names) + 2)) if named else 2.5
+    sheet = new_sheet(
+        _CURVES["sheet"], 2.1 + 0.3 + low + 0.5, title=f"{shortened(content.name, 50)}: training",
+        subtitles=[_best(content)], synthetic=content.synthetic,
+    )  # fmt: skip
+    losses = sheet.axes(_CURVES["left"], 0.05, _CURVES["width"], 2.1)
+    dice = sheet.axes(_CURVES["left"], 2.45, _CURVES["width"], low)
+    _curve(losses, history, "train_loss", label="training", color=colours.INK, linewidth=1.6)
+    _curve(losses, history, "validation_loss", label="validation", color="#d9541e", linewidth=1.6, linestyle="dashed")
+    losses.set_ylabel("loss")
+    for class_id, name in enumerate(names, start=1):
+        look = {"color": colours.class_colour(class_id), "linestyle": colours.class_linestyle(class_id), "linewidth": 1.3}
+        if not named:
+            look = {"color": colours.BACKGROUND, "linewidth": 0.5}
+        label = legend_label(name, 18) if named else f"each of {len(names)} classes" if class_id == 1 else None
+        _curve(dice, history, f"dice_{name}", label=label, **look)
+    _curve(dice, history, "validation_dice", label="mean", color=colours.INK, linewidth=2.2)
+    dice.set(ylabel="validation Dice", ylim=(0, 1), xlabel="epoch")
+    for axes in (losses, dice):
+        _finish_curves(axes, history, content.best_epoch)
+    losses.tick_params(labelbottom=False)
+    return sheet.figure
+
+
+def _best(content: ReportContent) -> str:
+    """Say which epoch was kept."""
+    epochs = plural(len(content.history), "epoch")
+    found = [row.get("validation_dice") for row in content.history if row["epoch"] == content.best_epoch]
+    if not found:
+        return f"{epochs}, none of them validated"
+    return f"{epochs}; the best, which was kept: epoch {content.best_epoch}, mean validation Dice {rate(found[0])}"
+
+
+def _curve(axes: Axes, history: Sequence[Mapping[str, Any]], key: str, *, label: str | None, **look: Any) -> None:
+    """Draw one column of the history; epochs without a finite value are passed over."""
+    points = [(row["epoch"], row[key]) for row in history if _is_number(row.get(key))]
+    if points:
+        marker = "o" if len(points) <= _FEW_EPOCHS else None
+        epochs, values = zip(*points, strict=True)
+        axes.plot(epochs, values, label=label, marker=marker, markersize=3.2, clip_on=False, **look)
+
+
+def _is_number(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _finish_curves(axes: Axes, history: Sequence[Mapping[str, Any]], best_epoch: int) -> None:
+    axes.grid(visible=True, axis="y")
+    if not axes.lines:
+        axes.text(0.5, 0.5, "no values", transform=axes.transAxes, ha="center", va="center", color=colours.MUTED)
+    epochs = [row["epoch"] for row in history] or [1]
+    axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if best_epoch in epochs:
+        axes.axvline(best_epoch, color=colours.MUTED, linewidth=1.0, linestyle="dotted", label="best epoch", zorder=0)
+    if axes.lines:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.015, 1.0), borderaxespad=0, labelspacing=0.35)
+
+
+# ---------------------------------------------------------------- bars
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Bars of one class, or of the mean over the classes: a figure of the summary for each level."""
+
+    label: str
+    figures: Mapping[str, Mapping[str, Any]]
+    muted: bool = False
+
+
+@in_house_style
+def dice_figure(content: ReportContent) -> Figure:
+    """Show the mean Dice of each class per slice, per scan and per patient, with intervals and numbers of units.
+
+    The mean over the classes stands behind them, and the background, which is not in it, muted at the end.
+    """
+    groups = _groups(content)
+    rows = [groups[start : start + _GROUPS_PER_ROW] for start in range(0, len(groups), _GROUPS_PER_ROW)]
+    widest = max(len(row) for row in rows)
+    group_width = len(colours.LEVELS) * _BAR + _SPACE
+    width, row_height = max(4.6, widest * group_width), _ROW + 0.8
+    sheet = new_sheet(
+        width + 0.85, 0.35 + len(rows) * row_height, title=f"{shortened(content.name, 40)}: average Dice per class",
+        subtitles=[extent(content.summary)], notes=_dice_notes(content), synthetic=content.synthetic,
+    )  # fmt: skip
+    for index, row in enumerate(rows):
+        axes = sheet.axes(0.6, 0.55 + index * row_height, width * len(row) / widest, _ROW)
+        _draw_groups(axes, row)
+    handles = [Patch(facecolor=colour, label=f"per {level}") for level, colour in colours.LEVELS.items()]
+    place = (0.6 / sheet.size[0], 1 - sheet.top / sheet.size[1])
+    sheet.figure.legend(handles=handles, loc="upper left", bbox_to_anchor=place, ncols=3, borderaxespad=0, borderpad=0)
+    return sheet.figure
+
+
+def _groups(content: ReportContent) -> list[_Group]:
+    levels = content.summary["levels"]
+
+    def of_class(name: str) -> dict[str, Any]:
+        return {level: levels[level]["classes"][name]["dice"] for level in colours.LEVELS}
+
+    background, *names = content.classes
+    mean = {level: levels[level]["foreground"]["dice"] for level in colours.LEVELS}
+    return [
+        *(_Group(shortened(name, 16), of_class(name)) for name in names),
+        _Group(f"mean of\n{len(names)} {'class' if len(names) == 1 else 'classes'}", mean),
+        _Group(f"({shortened(background, 15)})\nnot in the mean", of_class(background), muted=True),
+    ]
+
+
+def _draw_groups(axes: Axes, groups: Sequence[_Group]) -> None:
+    """Draw a row of groups; the x axis counts bars, so a group begins every three bars and a gap."""
+    step = len(colours.LEVELS) + _SPACE / _BAR
+    for index, group in enumerate(groups):
+        palette = colours.MUTED_LEVELS if group.muted else colours.LEVELS
+        for offset, (level, colour) in enumerate(palette.items()):
+            _draw_bar(axes, index * step + offset, group.figures[level], colour)
+        middle, colour = index * step + (len(palette) - 1) / 2, colours.MUTED if group.muted else colours.INK
+        for line, text in enumerate(group.label.split("\n")):
+            axes.text(middle, -0.145 - 0.062 * line, text, ha="center", va="baseline", size=8, color=colour)
+    axes.set_xticks([])
+    axes.text(-0.62, -0.03, "n", ha="right", va="top", size=7, color=colours.MUTED, style="italic")
+    axes.set(xlim=(-0.5 - _SPACE / _BAR / 2, step * len(groups) - 0.5 - _SPACE / _BAR / 2), ylim=(0, 1), ylabel="Dice")
+    axes.grid(visible=True, axis="y")
+
+
+def _draw_bar(axes: Axes, x: float, figure: Mapping[str, Any], colour: str) -> None:
+    """Draw one bar with its interval, its value above and its number of units below; a dash where there is none."""
+    mean, bounds = figure["mean"], figure["interval"]
+    top = 0.0
+    if mean is not None:
+        axes.bar(x, mean, width=0.94, color=colour)
+        top = mean
+    if bounds is not None:
+        axes.vlines(x, *bounds, color=colours.INK, linewidth=1.1)
+        top = max(top, bounds[1])
+    axes.text(x, top + 0.015, rate(mean), ha="center", va="bottom", size=7, clip_on=False)
+    number = figure.get("n")  # a mean over classes has none
+    if number is not None:
+        axes.text(x, -0.03, count(number), ha="center", va="top", size=7, color=colours.MUTED)
+
+
+def extent(summary: Mapping[str, Any]) -> str:
+    """Say how much was evaluated."""
+    return " of ".join(plural(summary[f"n_{level}s"], level) for level in colours.LEVELS)
+
+
+def _dice_notes(content: ReportContent) -> list[str]:
+    """Say what was counted, and where an interval is missing."""
+    summary, names = content.summary, content.classes[1:]
+    drawn = summary["bootstrap"]
+    notes = ["Dice of the predicted classes on the original grid, averaged over the units whose reference shows the "
+             "class; n is how many those are. A scan's slices are pooled, a patient is the mean of his or her scans."]  # fmt: skip
+    if summary["n_patients"] < 2:
+        return [*notes, f"{plural(summary['n_patients'], 'patient')}: no interval, for it takes two."]
+    text = f"Lines: {100 * drawn['confidence']:g} % interval, bootstrap over {plural(summary['n_patients'], 'patient')}."
+    levels = summary["levels"]["patient"]["classes"]
+    lone = [f"{shortened(name, 16)} ({levels[name]['dice']['n']})" for name in names if levels[name]["dice"]["n"] < 2]
+    if lone:
+        listed = ", ".join(lone[:8]) + (f" and {len(lone) - 8} more" if len(lone) > 8 else "")
+        text += f" No interval with fewer than two patients who have the class: {listed}."
+    return [*notes, text]

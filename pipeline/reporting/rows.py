@@ -1,0 +1,136 @@
+"""The tables of the report: what stands in each cell, ready to be set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.reporting.colours import LEVELS, class_colour
+from pipeline.reporting.content import ReportContent
+from pipeline.reporting.wording import count, interval, percent, rate
+
+__all__ = ["MOST_ROWS", "Score", "UnitTable", "class_rows", "dataset_rows", "unit_table"]
+
+MOST_ROWS = 600
+_MOST_CELLS = 20_000  # a page with more is slow to open on a telephone
+_MARKS = {"missed": "missed", "spurious": "spurious"}
+
+
+@dataclass(frozen=True)
+class Score:
+    """One figure of the summary: mean, interval and number of units, as text."""
+
+    mean: str
+    interval: str
+    n: str
+
+
+def class_rows(content: ReportContent) -> list[dict[str, Any]]:
+    """Rows of the table of classes: each class, then the mean over them, then the background.
+
+    Returns
+    -------
+    list of dict
+        "name"; "colour", empty for the mean; "kind", one of class, mean, background; "scores", a `Score` for each
+        level; "counts", the slices that are missed, spurious and both empty, empty for the mean.
+    """
+    levels = content.summary["levels"]
+    rows = []
+    for class_id, name in enumerate(content.classes):
+        of_class = {level: levels[level]["classes"][name] for level in LEVELS}
+        rows.append({
+            "name": name, "colour": class_colour(class_id), "kind": "class" if class_id else "background",
+            "scores": [_score(one["dice"]) for one in of_class.values()],
+            "counts": [count(of_class["slice"][key]) for key in ("missed", "spurious", "both_empty")],
+        })  # fmt: skip
+    mean = {
+        "name": f"mean of {len(content.classes) - 1}", "colour": "", "kind": "mean", "counts": [],
+        "scores": [_score(levels[level]["foreground"]["dice"]) for level in LEVELS],
+    }  # fmt: skip
+    return [*rows[1:], mean, rows[0]]
+
+
+def _score(figure: Mapping[str, Any]) -> Score:
+    return Score(rate(figure["mean"]), interval(figure["interval"]), count(figure.get("n")))
+
+
+@dataclass(frozen=True)
+class UnitTable:
+    """Cases or patients, worst first.
+
+    Parameters
+    ----------
+    rows
+        "name", "slices", "mean" and "cells", one a class but the background, each (text, outcome).
+    total
+        How many there are; more than `rows` when only the worst are shown.
+    """
+
+    rows: list[dict[str, Any]]
+    total: int
+
+
+def unit_table(rows: Sequence[Mapping[str, Any]], key: str, classes: Sequence[str]) -> UnitTable:
+    """Gather one row a unit from one row a unit and class.
+
+    Parameters
+    ----------
+    rows
+        `Evaluation.cases` or `Evaluation.patients`.
+    key
+        "case" or "patient".
+    classes
+        Class names, the background first.
+
+    Returns
+    -------
+    UnitTable
+        Sorted by the mean Dice over the classes that the unit's reference shows; units that show none come last. At most
+        600 rows, fewer when there are many classes.
+    """
+    units: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        units.setdefault(str(row[key]), {})[row["class"]] = row
+    names = classes[1:]
+    means = {unit: _mean([by_class[name]["dice"] for name in names]) for unit, by_class in units.items()}
+    ordered = sorted(units, key=lambda unit: (means[unit] is None, means[unit] or 0.0))
+    most = min(MOST_ROWS, max(50, _MOST_CELLS // max(1, len(names))))
+    return UnitTable([_unit_row(unit, units[unit], means[unit], names) for unit in ordered[:most]], len(ordered))
+
+
+def _unit_row(unit: str, by_class: Mapping[str, Mapping[str, Any]], mean: float | None, names: Sequence[str]) -> dict[str, Any]:
+    cells = [(rate(by_class[name]["dice"]), _MARKS.get(by_class[name]["outcome"], "")) for name in names]
+    return {"name": unit, "slices": count(by_class[names[0]]["slices"]), "mean": rate(mean), "cells": cells}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def dataset_rows(content: ReportContent) -> list[dict[str, Any]]:
+    """Rows of the table of classes by split.
+
+    Returns
+    -------
+    list of dict
+        "name", "colour" and "splits": for each split the slices with the class, their share of the split's slices, and
+        the class's share of the split's voxels.
+    """
+    voxels = [sum(split.get(f"voxels_{name}") or 0 for name in content.classes) for split in content.dataset]
+    return [
+        {
+            "name": name,
+            "colour": class_colour(class_id),
+            "splits": [
+                (
+                    count(split.get(f"slices_with_{name}")),
+                    percent(split.get(f"slices_with_{name}"), split.get("slices")),
+                    percent(split.get(f"voxels_{name}"), total),
+                )
+                for split, total in zip(content.dataset, voxels, strict=True)
+            ],
+        }
+        for class_id, name in enumerate(content.classes)
+    ]
