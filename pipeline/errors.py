@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from transforms.faults import ChainError, Fault, ImageFileError
 
@@ -39,15 +39,29 @@ class Faults(Fault):
     Parameters
     ----------
     faults
-        At least one fault.
+        At least one fault; those of a `Faults` among them are taken out of it.
     """
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        super().__init__("; ".join(str(fault) for fault in faults))
-        self.faults = tuple(faults)
+    faults: tuple[Fault, ...]
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        flat: list[Fault] = []
+        for fault in faults:
+            flat += fault.faults if isinstance(fault, Faults) else (fault,)
+        if not flat:
+            raise ValueError("no fault to tell")
+        super().__init__("; ".join(str(fault) for fault in flat))
+        self.faults = tuple(flat)
 
     def __str__(self) -> str:
         return "\n".join(str(fault) for fault in self.faults)
+
+    def __reduce__(self) -> tuple[type[Faults], tuple[tuple[Fault, ...]]]:
+        return type(self), (self.faults,)
+
+    def at(self, where: str) -> Faults:
+        """The same faults, with a place put on each that has none yet."""
+        return Faults([fault.at(where) for fault in self.faults])
 
 
 def raise_all(faults: Iterable[Fault]) -> None:

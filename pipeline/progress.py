@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 _SECONDS_BETWEEN_LINES = 10.0
+_BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining},{rate_fmt}{postfix}]"
 
 
 class Progress:
@@ -28,6 +30,7 @@ class Progress:
         self.name, self.total, self.unit = name, total, unit
         self.done = 0
         self.figures: dict[str, str] = {}
+        self._lock = threading.Lock()
         self._began = self._told = time.monotonic()
         self._bar: Any = None
         if sys.stderr.isatty():
@@ -35,27 +38,32 @@ class Progress:
 
             self._bar = tqdm(
                 total=total, desc=f"{name:<9}", unit=f" {unit}", dynamic_ncols=True, leave=True, mininterval=0.2,
-                bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining},{rate_fmt}{postfix}]"
-                if total else None,
+                bar_format=_BAR if total else None,
             )  # fmt: skip
 
     def advance(self, count: int = 1, **figures: str) -> None:
-        """Count some units as done, with the figures that matter just now, such as ``loss="0.41"``."""
-        self.done += count
-        self.figures.update(figures)
-        if self._bar is not None:
-            if figures:
-                self._bar.set_postfix(self.figures, refresh=False)
-            self._bar.update(count)
-        elif time.monotonic() - self._told >= _SECONDS_BETWEEN_LINES:
-            self._told = time.monotonic()
-            self._line()
+        """Count some units as done, with the figures that matter just now, such as ``loss="0.41"``.
+
+        Several threads may count.
+        """
+        with self._lock:
+            self.done += count
+            self.figures.update(figures)
+            if self._bar is not None:
+                if figures:
+                    self._bar.set_postfix(self.figures, refresh=False)
+                self._bar.update(count)
+            elif time.monotonic() - self._told >= _SECONDS_BETWEEN_LINES:
+                self._told = time.monotonic()
+                self._line()
 
     def _line(self) -> None:
         seconds = max(1e-9, time.monotonic() - self._began)
         share = f"{self.done}/{self.total}" if self.total else f"{self.done}"
         figures = "".join(f", {name} {value}" for name, value in self.figures.items())
-        print(f"{self.name}: {share} {self.unit}, {self.done / seconds:.0f} {self.unit}/s{figures}", file=sys.stderr)
+        rate = self.done / seconds
+        shown = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
+        print(f"{self.name}: {share} {self.unit}, {shown} {self.unit}/s{figures}", file=sys.stderr, flush=True)
 
     def write(self, line: str) -> None:
         """Print a line without breaking the bar."""

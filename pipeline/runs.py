@@ -7,12 +7,13 @@ import os
 import platform
 import re
 import resource
+import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -53,15 +54,20 @@ def create_run_folder(project_root: Path, name: str, out: Path | None = None) ->
         for part in ("checkpoints", "predictions", "evaluation", "plots"):
             (folder / part).mkdir()
         write_text(folder / "log.txt", "")
-    except (FileExistsError, NotADirectoryError, PermissionError, OSError) as error:
+    except OSError as error:
         raise RunError(
             f"the run's folder cannot be written ({error.strerror})", where=str(error.filename or out or project_root),
             remedy="Name a folder that you may write to with --out DIR",
         ) from error  # fmt: skip
+    _check_space(folder)
+    return folder
+
+
+def _check_space(folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < _LEAST_FREE_BYTES:
-        raise RunError(f"only {free // 1_000_000} MB are free there", where=str(folder), remedy="Free some, or use --out")
-    return folder
+        raise RunError(f"only {free // 1_000_000} MB are free there", where=str(folder),
+                       remedy="Free some space, or name another folder with --out DIR")  # fmt: skip
 
 
 def existing_run_folder(project_root: Path, name: str, out: Path | None = None) -> Path:
@@ -106,28 +112,22 @@ def write_bytes(path: Path, content: bytes) -> None:
     RunError
         When it cannot be written; what stood there before is untouched.
     """
-    name = None
+    # Not the file's own name with something added: that could be longer than a name may be.
+    fresh = path.parent / f".part-{os.getpid()}-{secrets.token_hex(6)}"
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
+        os.replace(fresh, path)
     except OSError as error:
-        if name is not None:
-            Path(name).unlink(missing_ok=True)
         raise RunError(
             f"cannot be written ({error.strerror}); what was there before is untouched", where=str(path),
             remedy="Free some space, or mend the folder's rights",
         ) from error  # fmt: skip
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+    finally:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -148,9 +148,19 @@ class RunLog:
         self._began = time.monotonic()
 
     def __call__(self, line: str) -> None:
-        """Add a line; each is flushed at once, so that a crash leaves what led to it."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(f"{time.monotonic() - self._began:9.1f} s  {line}\n")
+        """Add a line; each is flushed at once, so that a crash leaves what led to it.
+
+        Raises
+        ------
+        RunError
+            When it cannot be written.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(f"{time.monotonic() - self._began:9.1f} s  {line}\n")
+        except OSError as error:
+            raise RunError(f"cannot be written ({error.strerror})", where=str(self.path),
+                           remedy="Free some space, or mend the folder's rights") from error  # fmt: skip
 
 
 def provenance(
@@ -168,6 +178,11 @@ def provenance(
         Its fingerprint and size.
     started
         `time.time` at the start.
+
+    Returns
+    -------
+    dict
+        Plain values, ready for JSON.
     """
     return {
         "format": 1,
@@ -192,7 +207,7 @@ def peak_memory_bytes() -> int:
 
 
 def own_version() -> str:
-    """This project's version."""
+    """The version of Slicewise."""
     try:
         return metadata.version("slicewise")
     except metadata.PackageNotFoundError:  # run from a checkout that was never installed
@@ -205,15 +220,21 @@ def _package_versions() -> dict[str, str]:
 
 
 def git_commit(folder: Path) -> str | None:
-    """The commit that a checkout is at, with ``+changes`` when files differ from it; None outside of git."""
+    """The commit that a checkout is at, with ``+changes`` when files differ from it.
+
+    None where `folder` is not the root of a checkout: installed in an environment that lies in somebody's repository,
+    the commit would be theirs.
+    """
     try:
-        commit = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-        changed = subprocess.run(
-            ["git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True, text=True, check=True, timeout=10,
-        ).stdout.strip()  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
+        root, commit = _git(folder, "rev-parse", "--show-toplevel", "HEAD").splitlines()
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    if Path(root).resolve() != folder.resolve():
         return None
     return commit + ("+changes" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

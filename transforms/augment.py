@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from transforms.batch import Batch
-from transforms.chain import build_transform, is_batch_transform
+from transforms.chain import build_transform, failure, is_batch_transform
 from transforms.faults import ChainError
 
 
@@ -39,42 +40,79 @@ class AugmentChain:
             self._stages[-1][1].append(step)
 
     def __call__(self, batch: Batch, seed: int) -> Batch:
-        """Augment a batch: image (B, C, H, W) float, label (B, 1, H, W); the same seed gives the same result."""
+        """Augment a batch.
+
+        Parameters
+        ----------
+        batch
+            ``image`` (B, C, H, W) float and ``label`` (B, 1, H, W); it is left as it is.
+        seed
+            0 or more; the same seed gives the same result.
+
+        Returns
+        -------
+        dict
+            The same keys, types and channels. A crop may change H and W, one that draws several samples of each also B.
+
+        Raises
+        ------
+        ChainError
+            When a transform fails, or makes slices that do not fit into one batch.
+        """
         generator = torch.Generator().manual_seed(seed)
-        for whole, steps in self._stages:
+        for stage, (whole, steps) in enumerate(self._stages):
             if whole:
                 for step in steps:
                     batch = step(batch, generator)
             else:
-                batch = _each_sample(steps, batch, seed)
+                batch = _each_sample(steps, batch, (seed, stage))
         return batch
 
 
-def _each_sample(steps: Sequence[Any], batch: Batch, seed: int) -> Batch:
+def _each_sample(steps: Sequence[Any], batch: Batch, seed: tuple[int, int]) -> Batch:
     from monai.transforms import Compose
 
     compose = Compose(list(steps))
-    label_type = batch["label"].dtype
-    samples = []
+    samples: list[dict[str, Any]] = []
     for number in range(batch["image"].shape[0]):
-        compose.set_random_state(seed=(seed * 4093 + number) % 2**32)
+        # Each sample of each stage has a stream of its own.
+        compose.set_random_state(seed=int(np.random.SeedSequence([*seed, number]).generate_state(1)[0]))
+        # Some transforms write into what they are given.
+        sample = {"image": batch["image"][number].clone(), "label": batch["label"][number].float()}
         try:
-            samples.append(compose({"image": batch["image"][number], "label": batch["label"][number].float()}))
+            result = compose(sample)
         except Exception as error:  # a transform's own words
             raise ChainError(
-                f"the augment chain failed: {error.__cause__ or error}", where="transforms.augment",
+                f"the augment chain failed{failure(error)}", where="transforms.augment",
                 remedy="See the transform's documentation",
             ) from error  # fmt: skip
-    stacked = {key: [_plain(sample[key]) for sample in samples] for key in ("image", "label")}
-    sizes = {tuple(tensor.shape[1:]) for tensors in stacked.values() for tensor in tensors}
+        samples += result if isinstance(result, list) else [result]
+    return {**batch, **_stacked(samples, batch)}
+
+
+def _stacked(samples: Sequence[Mapping[str, Any]], batch: Batch) -> Batch:
+    """The samples as one batch, of the types and on the device that `batch` has."""
+    missing = {key for key in ("image", "label") for sample in samples if key not in sample}
+    if missing:
+        raise ChainError(f"the augment chain drops the {' and the '.join(sorted(missing))}", where="transforms.augment")
+    columns = {key: [_plain(sample[key]) for sample in samples] for key in ("image", "label")}
+    sizes = {tuple(tensor.shape[1:]) for tensors in columns.values() for tensor in tensors}
     if len(sizes) != 1:
         raise ChainError(
             f"the augment chain gives slices of different sizes: {sorted(sizes)}", where="transforms.augment",
             remedy="End it with a crop or pad to one size, for image and label alike",
         )  # fmt: skip
-    return {"image": torch.stack(stacked["image"]), "label": torch.stack(stacked["label"]).to(label_type)}
+    for key, tensors in columns.items():
+        channels = {tensor.shape[0] for tensor in tensors}
+        if channels != {batch[key].shape[1]}:
+            raise ChainError(
+                f"the augment chain makes {sorted(channels)} channels of the {key}'s {batch[key].shape[1]}",
+                where="transforms.augment", remedy="Remove the transform that adds or drops channels",
+            )  # fmt: skip
+    return {key: torch.stack(tensors).to(batch[key]) for key, tensors in columns.items()}
 
 
 def _plain(value: Any) -> torch.Tensor:
+    """A tensor without MONAI's trace."""
     tensor = torch.as_tensor(value)
     return tensor.as_tensor() if hasattr(tensor, "as_tensor") else tensor

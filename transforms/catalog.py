@@ -11,24 +11,25 @@ import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 # MONAI's dictionary transforms that make sense for images and masks on a grid. Left out: those that take a callable
-# (Lambdad), import a module by name (TorchVisiond, TorchIOd), write files (SaveImaged) or serve other kinds of data.
+# (Lambdad), import a module by name (TorchVisiond, TorchIOd), write files (SaveImaged), serve other kinds of data, or
+# take channels for classes or colours (AsDiscreted, FillHolesd, ForegroundMaskd): here they are the slices of a scan.
 MONAI_TRANSFORMS = frozenset(
     """
-    AddCoordinateChannelsd AdjustContrastd Affined AsDiscreted BorderPadd CastToTyped CenterScaleCropd
-    CenterSpatialCropd ClipIntensityPercentilesd CopyItemsd CropForegroundd DeleteItemsd DivisiblePadd
-    EnsureChannelFirstd EnsureTyped FillHolesd Flipd ForegroundMaskd GaussianSharpend GaussianSmoothd GridDistortiond
-    HistogramNormalized Identityd KeepLargestConnectedComponentd LabelFilterd LoadImaged MapLabelValued MaskIntensityd
-    MedianSmoothd NormalizeIntensityd Rand2DElasticd RandAdjustContrastd RandAffined RandAxisFlipd RandBiasFieldd
-    RandCoarseDropoutd RandCoarseShuffled RandCropByLabelClassesd RandCropByPosNegLabeld RandFlipd RandGaussianNoised
-    RandGaussianSharpend RandGaussianSmoothd RandGibbsNoised RandGridDistortiond RandHistogramShiftd
-    RandKSpaceSpikeNoised RandRicianNoised RandRotate90d RandRotated RandScaleCropd RandScaleIntensityFixedMeand
-    RandScaleIntensityd RandShiftIntensityd RandSimulateLowResolutiond RandSmoothDeformd
-    RandSmoothFieldAdjustContrastd RandSmoothFieldAdjustIntensityd RandSpatialCropd RandStdShiftIntensityd
-    RandWeightedCropd RandZoomd RemoveSmallObjectsd Resized ResizeWithPadOrCropd Rotate90d Rotated
-    ScaleIntensityRangePercentilesd ScaleIntensityRanged ScaleIntensityd SelectItemsd ShiftIntensityd SobelGradientsd
-    Spacingd SpatialCropd SpatialPadd SqueezeDimd StdShiftIntensityd ThresholdIntensityd ToTensord Zoomd
+    AdjustContrastd Affined BorderPadd CastToTyped CenterScaleCropd CenterSpatialCropd
+    ClipIntensityPercentilesd CropForegroundd DivisiblePadd EnsureChannelFirstd EnsureTyped
+    Flipd GaussianSharpend GaussianSmoothd GridDistortiond HistogramNormalized Identityd LabelFilterd LoadImaged
+    MapLabelValued MaskIntensityd MedianSmoothd NormalizeIntensityd Rand2DElasticd RandAdjustContrastd RandAffined
+    RandAxisFlipd RandBiasFieldd RandCoarseDropoutd RandCoarseShuffled RandCropByLabelClassesd
+    RandCropByPosNegLabeld RandFlipd RandGaussianNoised RandGaussianSharpend RandGaussianSmoothd RandGibbsNoised
+    RandGridDistortiond RandHistogramShiftd RandKSpaceSpikeNoised RandRicianNoised RandRotate90d RandRotated
+    RandScaleCropd RandScaleIntensityFixedMeand RandScaleIntensityd RandShiftIntensityd RandSimulateLowResolutiond
+    RandSmoothDeformd RandSmoothFieldAdjustContrastd RandSmoothFieldAdjustIntensityd RandSpatialCropd
+    RandStdShiftIntensityd RandWeightedCropd RandZoomd RemoveSmallObjectsd ResizeWithPadOrCropd Resized Rotate90d
+    Rotated ScaleIntensityRangePercentilesd ScaleIntensityRanged ScaleIntensityd SelectItemsd ShiftIntensityd
+    SobelGradientsd Spacingd SpatialCropd SpatialPadd StdShiftIntensityd ThresholdIntensityd ToTensord Zoomd
     """.split()
 )
 
@@ -42,6 +43,15 @@ OWN_TRANSFORMS = {
 # Parameters that a chain may not set: they would reach past the data (a module named by a string, a file).
 REFUSED_PARAMETERS = {"LoadImaged": {"reader": "every file is read by this project's own checked NIfTI reader"}}
 
+# Where a constructor takes any keyword: those that it can make use of. LoadImaged's go to the reader, which is ours.
+_PADDING = frozenset({"value", "constant_values", "end_values", "stat_length", "reflect_type"})
+_KEYWORDS: dict[str, frozenset[str]] = {
+    "LoadImaged": frozenset(),
+    **dict.fromkeys("BorderPadd CropForegroundd DivisiblePadd RandZoomd ResizeWithPadOrCropd Zoomd".split(), _PADDING),
+    "SpatialPadd": _PADDING,
+}
+_INHERITED = {"SelectItemsd": frozenset({"keys", "allow_missing_keys"})}  # those of MapTransform itself
+
 _CLASS = re.compile(r"^class (\w+)\b", re.MULTILINE)
 
 
@@ -54,16 +64,45 @@ def transform_parameters(name: str) -> frozenset[str] | None:
     """The parameters of a transform's constructor; None when they cannot be told from the source."""
     if name in OWN_TRANSFORMS:
         return class_parameters(Path(__file__).parent / f"{OWN_TRANSFORMS[name]}.py", name)
-    return package_parameters("monai", "transforms", name)
+    if name in _INHERITED:
+        return _INHERITED[name]
+    return package_parameters("monai", "transforms", name, _KEYWORDS.get(name))
 
 
-def package_parameters(package: str, folder: str, name: str) -> frozenset[str] | None:
+def transform_required(name: str) -> frozenset[str]:
+    """Those of a transform's parameters that have no default, as far as the source tells."""
+    if name in OWN_TRANSFORMS:
+        return class_required(Path(__file__).parent / f"{OWN_TRANSFORMS[name]}.py", name)
+    return package_required("monai", "transforms", name)
+
+
+def package_parameters(
+    package: str, folder: str, name: str, keywords: frozenset[str] | None = None
+) -> frozenset[str] | None:
     """The parameters of the class `name`, from the source below a folder of an installed package.
 
-    Returns None when the package, the class or its constructor is not found there, or when it takes any keyword.
+    Parameters
+    ----------
+    package, folder
+        Such as ``monai`` and ``networks/nets``.
+    name
+        Of the class.
+    keywords
+        What it can make use of where it takes any keyword; None when that is not known.
+
+    Returns
+    -------
+    frozenset of str or None
+        None when the package, the class or its constructor is not found there, or when it takes any keyword.
     """
     source = _class_index(package, folder).get(name)
-    return None if source is None else class_parameters(source, name)
+    return None if source is None else class_parameters(source, name, keywords)
+
+
+def package_required(package: str, folder: str, name: str) -> frozenset[str]:
+    """As `package_parameters`, those without a default; none where the source does not tell."""
+    source = _class_index(package, folder).get(name)
+    return frozenset() if source is None else class_required(source, name)
 
 
 @cache
@@ -79,22 +118,45 @@ def _class_index(package: str, folder: str) -> dict[str, Path]:
     return index
 
 
-@cache
-def class_parameters(path: Path, name: str) -> frozenset[str] | None:
+class _Signature(NamedTuple):
+    """What ``__init__`` takes: names, those without a default, and whether any other keyword does."""
+
+    names: frozenset[str]
+    required: frozenset[str]
+    any_keyword: bool
+
+
+def class_parameters(path: Path, name: str, keywords: frozenset[str] | None = None) -> frozenset[str] | None:
     """The keyword names of ``name.__init__`` in one source file, which is parsed and never run."""
+    found = _signature(path, name)
+    if not found.names or (found.any_keyword and keywords is None):
+        return None
+    return found.names | keywords if found.any_keyword and keywords else found.names
+
+
+def class_required(path: Path, name: str) -> frozenset[str]:
+    """The parameters of ``name.__init__`` in one source file that have no default."""
+    return _signature(path, name).required
+
+
+@cache
+def _signature(path: Path, name: str) -> _Signature:
     text = path.read_text(encoding="utf-8")
     found = re.search(rf"^class {re.escape(name)}\b", text, re.MULTILINE)
+    nothing: frozenset[str] = frozenset()
     if found is None:
-        return None
+        return _Signature(nothing, nothing, False)
     definition = ast.parse(_class_block(text[found.start() :])).body[0]
     assert isinstance(definition, ast.ClassDef)
     for node in definition.body:
         if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-            if node.args.kwarg is not None and name != "LoadImaged":  # its keywords go to the reader, which is ours
-                return None
-            names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
-            return frozenset(names) - {"self"}
-    return None
+            places = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args)]
+            without_default = places[: len(places) - len(node.args.defaults)]
+            by_name = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+            without_default += [argument.arg for argument, default in by_name if default is None]
+            names = {*places, *(argument.arg for argument in node.args.kwonlyargs)} - {"self"}
+            return _Signature(frozenset(names), frozenset(without_default) - {"self"}, node.args.kwarg is not None)
+    return _Signature(nothing, nothing, False)
 
 
 def _class_block(text: str) -> str:

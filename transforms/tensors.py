@@ -15,8 +15,10 @@ class TracedToTensord(ToTensord):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Convert every key of one sample."""
         traces = {
-            key: list(data[key].applied_operations) for key in self.key_iterator(data) if isinstance(data[key], MetaTensor)
-        }  # fmt: skip
+            key: list(data[key].applied_operations)
+            for key in self.key_iterator(data)
+            if isinstance(data[key], MetaTensor)
+        }
         sample: dict[Hashable, Any] = super().__call__(data)
         for key, trace in traces.items():
             if isinstance(sample[key], MetaTensor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +65,8 @@ def open_dataset(path: Path, overrides: Sequence[str], *, allow_stand_in: bool =
 
 def _is_missing(config: Config) -> bool:
     data = config.settings.data
-    return data.layout == "hipmri" and data.phantom is None and hipmri_is_missing(config.locate(data.root))
+    makes_it = data.phantom is not None and data.stand_in is None
+    return data.layout == "hipmri" and not makes_it and hipmri_is_missing(config.locate(data.root))
 
 
 def _stand_in(config: Config, overrides: Sequence[str], allowed: bool) -> Config:
@@ -89,10 +91,20 @@ def _make_phantom(config: Config, root: Path) -> None:
     wanted = config.settings.data.phantom
     if wanted is None:
         return
+    if config.settings.data.stand_in is not None:
+        raise ConfigError(
+            "a phantom is described, but this config has data of its own to use", where=config.where("data", "phantom"),
+            remedy="Remove it, or use configs/phantom.yaml",
+        )  # fmt: skip
     spec = PhantomSpec(
         train=wanted.train, validate=wanted.validate_, test=wanted.test, weeks=wanted.weeks, slices=wanted.slices,
         seed=wanted.seed,
     )  # fmt: skip
+    if root.is_dir() and read_phantom_marker(root) is not None:
+        write_phantom(root, spec)  # checks that it is the one that is wanted; nothing is written
+        return
     scans = (spec.train + spec.validate + spec.test) * spec.weeks
     with stage("phantom", scans, "scans") as progress:
-        write_phantom(root, spec, workers=2, progress=lambda done, total: progress.advance(done - progress.done))
+        write_phantom(
+            root, spec, workers=os.cpu_count() or 1, progress=lambda done, _: progress.advance(done - progress.done)
+        )  # fmt: skip

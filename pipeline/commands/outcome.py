@@ -55,13 +55,14 @@ def conclude(
                  "root": str(dataset.config.locate(settings.data.root).resolve())},
     )  # fmt: skip
     content = _content(dataset, inspection, evaluation, state, folder, source)
-    with stage("report", None, "files") as progress:
-        progress.advance(len(save_plots(content, folder / "plots")))
+    with stage("report", 2, "parts") as progress:
+        save_plots(content, folder / "plots")
+        progress.advance()
         write_text(folder / "report.html", render_report(content))
-        progress.advance(1)
+        progress.advance()
     write_json(folder / "provenance.json", source)
-    title = f"{dataset.name}: Dice on {len(dataset.split.test)} test cases"
-    return tables.terminal_table(evaluation, title=f"PHANTOM (synthetic) {title}" if dataset.synthetic else title)
+    marked = " | PHANTOM: synthetic images, not patients" if dataset.synthetic else ""
+    return tables.terminal_table(evaluation, title=f"{dataset.name}: Dice on the test cases{marked}")
 
 
 def _content(

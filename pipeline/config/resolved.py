@@ -7,11 +7,35 @@ from typing import Any
 import yaml
 
 from pipeline.config.load import Config
+from pipeline.config.yaml_source import resolve_scalar
+
+
+class _Writer(yaml.SafeDumper):
+    """Quotes every text that `resolve_scalar` would take for something else: PyYAML writes '1e-4' without."""
+
+
+def _text(writer: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None if isinstance(resolve_scalar(text), str) else "'"
+    return writer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Writer.add_representer(str, _text)
 
 
 def resolved_text(config: Config) -> str:
-    """YAML with every value that was in force, defaults included; paths are absolute."""
+    """YAML with every value that was in force, defaults included; the data's root is absolute.
+
+    A stand-in is left out: it would be the choice of another machine.
+    """
     values: dict[str, Any] = config.settings.model_dump(mode="json", by_alias=True)
     values["data"]["root"] = str(config.locate(config.settings.data.root).resolve())
     values["data"]["stand_in"] = None
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+    return yaml_text(values)
+
+
+def yaml_text(values: Any) -> str:
+    """Plain values as YAML that `pipeline.config.yaml_source` reads back as they are."""
+    text: str = yaml.dump(
+        values, Dumper=_Writer, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None
+    )
+    return text

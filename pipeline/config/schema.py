@@ -16,7 +16,8 @@ Count = Annotated[Int, Field(ge=1)]
 Fraction = Annotated[Float, Field(ge=0, lt=1)]
 Target = dict[str, Any]  # {_target_: Name, parameter: value, ...}; its names are checked by config.targets
 
-UNSAFE_NAME = re.compile(r"[/\\\x00-\x1f]|^\.{1,2}$|^\s*$")
+UNSAFE_NAME = re.compile(r"[/\\\x00-\x1f\x7f]|^\.|^\s|\s$")
+LONGEST_NAME = 100  # of the 255 bytes that a file's name may have
 
 
 class Section(BaseModel):
@@ -27,7 +28,11 @@ class Section(BaseModel):
 
 def _safe_name(name: str) -> str:
     if UNSAFE_NAME.search(name) or ".." in name:
-        raise ValueError("a name becomes part of file names: no path separator, no '..', not empty")
+        raise ValueError(
+            f"{name!r} becomes part of file names: no path separator, no '..', no dot or space at its start"
+        )
+    if len(name.encode()) > LONGEST_NAME:
+        raise ValueError(f"{name[:20]!r}... becomes part of file names: no more than {LONGEST_NAME} bytes")
     return name
 
 
@@ -96,7 +101,10 @@ class DataSettings(Section):
     def _whole_keys(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        return {int(key) if re.fullmatch(r"-?\d+", str(key)) else key: item for key, item in value.items()}
+        # YAML's keys are texts here; '01' and '1' would be one key, so only the plain form counts as a number.
+        return {
+            int(key) if re.fullmatch("0|-?[1-9][0-9]{0,17}", str(key)) else key: item for key, item in value.items()
+        }
 
 
 class SplitSettings(Section):
@@ -140,8 +148,15 @@ class TrainingSettings(Section):
     clip_norm: Annotated[Float, Field(gt=0)] | None = None
     foreground: Annotated[Float, Field(ge=0, le=1)] = 0.0
     validate_every: Count = 1
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Text = "auto"
     threads: Count | None = None
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", value):
+            raise ValueError(f"got {value!r}, expected auto, cpu, cuda, or one GPU such as cuda:1")
+        return value
 
     @field_validator("budget")
     @classmethod
@@ -157,7 +172,7 @@ def parse_budget(text: str) -> tuple[float | None, int | None]:
     >>> parse_budget("7min"), parse_budget("90 s"), parse_budget("3000 steps")
     ((420.0, None), (90.0, None), (None, 3000))
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|min|h|steps)\s*", text)
+    found = re.fullmatch(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(s|min|h|steps)\s*", text)
     if found is None or float(found[1]) == 0:
         raise ValueError("a budget is a number above 0 and a unit: '90s', '7min', '2h' or '3000steps'")
     if found[2] == "steps":

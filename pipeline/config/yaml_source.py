@@ -16,14 +16,16 @@ import yaml
 
 from pipeline.errors import ConfigError
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 250_000  # what is read in well under a second
 MAX_DEPTH = 32
-MAX_NODES = 20_000
+MAX_NODES = 10_000
 
 KeyPath = tuple[str | int, ...]
 
-_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*)$")
-_FLOAT = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$")
+# A leading zero and an underscore make a name of a number: '007' and '2024_01' are texts.
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,299})", re.ASCII)
+_FLOAT = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*|(?=[eE]))|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
+_UNPRINTABLE = re.compile("[\x00\ud800-\udfff]")  # no file has them in its name, and no terminal shows them
 _SPECIAL_FLOATS = {".inf": float("inf"), "+.inf": float("inf"), "-.inf": float("-inf"), ".nan": float("nan")}
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
@@ -56,6 +58,11 @@ class Document:
         """``file:line: key``, or the argument that the value came by."""
         mark = self.mark(path)
         return f"{mark}: {dotted(path)}" if path and mark.line is not None else str(mark)
+
+    def forget(self, path: KeyPath) -> None:
+        """Drop the marks of a key path and of all below it."""
+        for known in [known for known in self.marks if known[: len(path)] == path]:
+            del self.marks[known]
 
 
 def dotted(path: KeyPath) -> str:
@@ -92,65 +99,88 @@ def read_yaml(path: Path) -> Document:
 
 
 def parse_yaml(text: str, source: str, *, lines: bool = True) -> Document:
-    """Parse YAML text into a document; `source` is what errors name, `lines` whether they name a line too."""
-    document = Document(None)
-    events = _events(text, source)
+    """Parse YAML text into a document; `source` is what errors name, `lines` whether they name a line too.
+
+    Raises
+    ------
+    ConfigError
+        As `read_yaml`.
+    """
+    document, place = Document(None), _Place(source, lines)
+    events = _events(text, place)
     first = next(events, None)
     if first is None or isinstance(first, yaml.StreamEndEvent):
         raise ConfigError("empty", where=source, remedy="A config is a mapping of keys, see configs/hipmri.yaml")
-    document.value = _Builder(events, document, source, lines).build(first, ())
+    document.value = _Builder(events, document, place).build(first, ())
     rest = next(events, None)
     if rest is not None and not isinstance(rest, yaml.StreamEndEvent):
-        raise ConfigError("more than one YAML document", where=f"{source}:{rest.start_mark.line + 1}")
+        raise ConfigError("more than one YAML document", where=str(place.of(rest)))
     return document
 
 
-def _events(text: str, source: str) -> Iterator[Any]:
+class _Place(NamedTuple):
+    """What a text is called in errors, and whether its lines are named."""
+
+    source: str
+    lines: bool
+
+    def of(self, event: Any) -> Mark:
+        return self.at(event.start_mark)
+
+    def at(self, mark: Any) -> Mark:
+        return Mark(self.source, mark.line + 1 if self.lines and mark is not None else None)
+
+
+def _events(text: str, place: _Place) -> Iterator[Any]:
+    """The events of a text that a config may hold; PyYAML's errors become ours."""
     depth = nodes = 0
+    event: Any
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            where = f"{source}:{event.start_mark.line + 1}"
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                raise ConfigError(
-                    f"an anchor or alias ({event.anchor!r}); repeated aliases can grow without bound",
-                    where=where, remedy="Write the value out, or use 'extends'",
-                )  # fmt: skip
-            if getattr(event, "tag", None):
-                raise ConfigError(
-                    f"a YAML tag ({event.tag!r}); a config is plain data, never code",
-                    where=where, remedy="Remove the tag",
-                )  # fmt: skip
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             nodes += isinstance(event, yaml.NodeEvent)
+            _refuse_code(event, place)
             if depth > MAX_DEPTH:
-                raise ConfigError(f"nested more than {MAX_DEPTH} deep", where=where)
+                raise ConfigError(f"nested more than {MAX_DEPTH} deep", where=str(place.of(event)))
             if nodes > MAX_NODES:
-                raise ConfigError(f"more than {MAX_NODES} values", where=where)
+                raise ConfigError(f"more than {MAX_NODES} values", where=str(place.of(event)))
             if not isinstance(event, (yaml.StreamStartEvent, yaml.DocumentStartEvent, yaml.DocumentEndEvent)):
                 yield event
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = source if mark is None else f"{source}:{mark.line + 1}"
-        found = f"not YAML: {error.problem}"
-        if "cannot start any token" in str(error.problem) and re.search(r"'[@%`]'", str(error.problem)):
-            found += "; '@' and '%' references of MONAI bundles are code and are not read"
-        remedy = "Indent with spaces" if "\\t" in str(error.problem) else "Check the indentation, brackets and quotes"
-        raise ConfigError(found, where=where, remedy=remedy) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"not YAML: {error}", where=source) from error
+        raise _syntax_error(error, place) from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # ValueError: an escape that is no character
+        raise ConfigError(f"not YAML: {str(error).splitlines()[0]}", where=place.source) from error
+
+
+def _refuse_code(event: Any, place: _Place) -> None:
+    if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+        raise ConfigError(
+            f"an anchor or alias ({event.anchor!r}); repeated aliases can grow without bound",
+            where=str(place.of(event)), remedy="Write the value out, or use 'extends'",
+        )  # fmt: skip
+    if getattr(event, "tag", None):
+        raise ConfigError(
+            f"a YAML tag ({event.tag!r}); a config is plain data, never code",
+            where=str(place.of(event)), remedy="Remove the tag",
+        )  # fmt: skip
+
+
+def _syntax_error(error: yaml.MarkedYAMLError, place: _Place) -> ConfigError:
+    found = f"not YAML: {error.problem}"
+    if "cannot start any token" in str(error.problem) and re.search(r"'[@%`]'", str(error.problem)):
+        found += "; '@' and '%' references of MONAI bundles are code and are not read"
+    remedy = "Indent with spaces" if "\\t" in str(error.problem) else "Check the indentation, brackets and quotes"
+    return ConfigError(found, where=str(place.at(error.problem_mark or error.context_mark)), remedy=remedy)
 
 
 class _Builder:
     """Builds values from events; the depth is bounded by `_events`, so that recursion is safe."""
 
-    def __init__(self, events: Iterator[Any], document: Document, source: str, lines: bool) -> None:
-        self.events, self.document, self.source, self.lines = events, document, source, lines
-
-    def _mark(self, event: Any) -> Mark:
-        return Mark(self.source, event.start_mark.line + 1 if self.lines else None)
+    def __init__(self, events: Iterator[Any], document: Document, place: _Place) -> None:
+        self.events, self.document, self.place = events, document, place
 
     def build(self, event: Any, path: KeyPath) -> Any:
-        self.document.marks.setdefault(path, self._mark(event))
+        self.document.marks.setdefault(path, self.place.of(event))
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event, path)
         if isinstance(event, yaml.SequenceStartEvent):
@@ -166,13 +196,14 @@ class _Builder:
     def _mapping(self, path: KeyPath) -> dict[str, Any]:
         items: dict[str, Any] = {}
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
-            mark = self._mark(event)
+            mark = self.place.of(event)
             if not isinstance(event, yaml.ScalarEvent):
                 raise ConfigError("a key that is a list or a mapping", where=str(mark), remedy="Keys are words")
-            key = event.value
+            key = _printable(event.value, mark)
             if key in items:
+                first = self.document.marks[(*path, key)].line
                 raise ConfigError(
-                    f"the key {key!r} stands twice; the first is on line {self.document.marks[(*path, key)].line}",
+                    f"the key {key!r} stands twice" + (f"; the first is on line {first}" if first else ""),
                     where=str(mark), remedy="Keep one of them",
                 )  # fmt: skip
             self.document.marks[(*path, key)] = mark
@@ -180,14 +211,22 @@ class _Builder:
         return items
 
     def _scalar(self, event: Any, path: KeyPath) -> Any:
-        value = resolve_scalar(event.value) if event.style is None else event.value
+        mark = self.place.of(event)
+        text = _printable(event.value, mark)
+        value = resolve_scalar(text) if event.style is None else text
         if isinstance(value, str) and is_expression(value):
             raise ConfigError(
                 f"{value!r} looks like an expression of a MONAI bundle; a config is data and nothing in it is run",
-                where=f"{self._mark(event)}: {dotted(path)}",
+                where=f"{mark}: {dotted(path)}" if path else str(mark),
                 remedy="Write the value itself; ${NAME} and ${NAME:-default} read the environment",
             )
         return value
+
+
+def _printable(text: str, mark: Mark) -> str:
+    if _UNPRINTABLE.search(text):
+        raise ConfigError(f"{text!r:.60} holds a character that no text has", where=str(mark), remedy="Remove it")
+    return text
 
 
 def is_expression(text: str) -> bool:
@@ -200,18 +239,18 @@ def is_expression(text: str) -> bool:
 
 
 def resolve_scalar(text: str) -> Any:
-    """A plain (unquoted) scalar as YAML 1.2's core schema reads it, decimal numbers only.
+    """A plain (unquoted) scalar as YAML 1.2's core schema reads it, decimal numbers without leading zeros only.
 
-    >>> [resolve_scalar(text) for text in ("1e-4", "no", "12", "true", "~", "0x1f", "1.5.2")]
-    [0.0001, 'no', 12, True, None, '0x1f', '1.5.2']
+    >>> [resolve_scalar(text) for text in ("1e-4", "no", "12", "true", "~", "0x1f", "1.5.2", "007", "1_000")]
+    [0.0001, 'no', 12, True, None, '0x1f', '1.5.2', '007', '1_000']
     """
     lowered = text.lower()
     if lowered in _WORDS and text in (lowered, lowered.capitalize(), lowered.upper()):
         return _WORDS[lowered]
     if lowered in _SPECIAL_FLOATS:
         return _SPECIAL_FLOATS[lowered]
-    if _INTEGER.match(text) and len(text) < 20:
-        return int(text.replace("_", ""))
-    if _FLOAT.match(text):
-        return float(text.replace("_", ""))
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
     return text

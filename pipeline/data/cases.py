@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pipeline.config.schema import UNSAFE_NAME
 from pipeline.errors import DataError
 
 SplitName = Literal["train", "validation", "test"]
@@ -27,9 +28,10 @@ class Case:
     patient
         Never on both sides of a split.
     scan
-        The examination; several 2D slices share one, a volume is one.
+        The examination; several 2D slices share one, a volume is one. Scans of two patients may have the same name.
     slice
-        The number of a 2D slice in its scan; None for a volume.
+        The number of a 2D slice in its scan, which orders it among its neighbours; None where the name gives none. A
+        volume is its own stack of slices, whatever stands here.
     split
         The side that the layout puts it on, where it does.
     """
@@ -41,6 +43,45 @@ class Case:
     scan: str
     slice: int | None = None
     split: SplitName | None = None
+
+
+def scan_key(case: Case) -> tuple[str, str]:
+    """What tells a case's scan from all others: the scan's name alone may be used for two patients."""
+    return case.patient, case.scan
+
+
+def reading_order(case: Case) -> tuple[str, str, int, str]:
+    """What cases are sorted by: patient, scan, number of the slice (2 before 10), id."""
+    return (*scan_key(case), -1 if case.slice is None else case.slice, case.id)
+
+
+def check_neighbours(cases: Sequence[Case]) -> None:
+    """Refuse 2D slices of one scan whose order is not known, where a network sees neighbours.
+
+    Parameters
+    ----------
+    cases
+        2D slices, each a file of its own; several scans may be among them.
+
+    Raises
+    ------
+    DataError
+        When two slices of a scan have the same number, or none.
+    """
+    remedy = (
+        "A slice's number is the last one in its file's name outside of what data.scan finds; name the files so, "
+        "change data.scan, or set data.context: 0"
+    )
+    numbers: dict[tuple[str, str], dict[int | None, Case]] = {}
+    for case in cases:
+        known = numbers.setdefault(scan_key(case), {})
+        other = known.setdefault(case.slice, case)
+        if other is not case:
+            name = "no number" if case.slice is None else f"the number {case.slice}"
+            raise DataError(
+                f"two slices of scan {case.scan!r} have {name}, so their neighbours are not known: {other.image} and "
+                f"{case.image}", where="data.context", remedy=remedy,
+            )  # fmt: skip
 
 
 def stem(name: str) -> str:
@@ -56,8 +97,19 @@ def stem(name: str) -> str:
 
 
 def nifti_files(folder: Path) -> list[Path]:
-    """The NIfTI files directly in a folder, sorted by name; hidden files are passed over."""
-    return sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIXES) and not path.name.startswith("."))
+    """The NIfTI files directly in a folder, sorted by name; hidden files are passed over.
+
+    Raises
+    ------
+    DataError
+        When the folder cannot be read.
+    """
+    try:
+        paths = list(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"the folder cannot be read ({error.strerror})", where=str(folder),
+                        remedy="Check it and its rights") from error  # fmt: skip
+    return sorted(path for path in paths if path.name.endswith(SUFFIXES) and not path.name.startswith("."))
 
 
 def listing(names: Iterable[object]) -> str:
@@ -67,13 +119,18 @@ def listing(names: Iterable[object]) -> str:
     return text if len(known) <= _LISTED else f"{text} and {len(known) - _LISTED} more"
 
 
-def duplicates(cases: Sequence[Case], where: str) -> list[DataError]:
-    """A fault for the case ids that stand more than once."""
-    seen: dict[str, int] = {}
+def unfit_names(cases: Sequence[Case], where: str) -> list[DataError]:
+    """Faults for the case ids that stand more than once, with their files, and for those that make no file name."""
+    files: dict[str, list[Path]] = {}
     for case in cases:
-        seen[case.id] = seen.get(case.id, 0) + 1
-    repeated = [name for name, count in seen.items() if count > 1]
-    if not repeated:
-        return []
-    return [DataError(f"case ids that stand more than once: {listing(repeated)}", where=where,
-                      remedy="Give each image a name of its own")]  # fmt: skip
+        files.setdefault(case.id, []).append(case.image)
+    faults = []
+    repeated = [f"{name} ({listing(paths)})" for name, paths in files.items() if len(paths) > 1]
+    if repeated:
+        faults.append(DataError(f"case ids that stand more than once: {listing(repeated)}", where=where,
+                                remedy="Give each image a name of its own"))  # fmt: skip
+    unsafe = [repr(name) for name in files if UNSAFE_NAME.search(name) or ".." in name]
+    if unsafe:
+        faults.append(DataError(f"case ids that are no file names: {listing(unsafe)}", where=where,
+                                remedy="Rename the files: no backslash, no '..', no control character"))  # fmt: skip
+    return faults

@@ -14,7 +14,7 @@ from pipeline.config.load import Config
 from pipeline.data.cases import Case, listing
 from pipeline.data.splits import Split
 from pipeline.errors import DataError, Fault, raise_all
-from transforms.nifti import ReadOptions, read_label, read_nifti, slice_axis
+from transforms.nifti import NiftiFile, ReadOptions, read_label, read_nifti, slice_axis
 
 
 @dataclass(frozen=True)
@@ -93,75 +93,115 @@ def inspect_cases(
     """
     options = read_options(config)
 
-    def one(case: Case) -> CaseFacts | list[Fault]:
+    def one(case: Case) -> CaseFacts | Fault:
         try:
             return _inspect(config, case, options)
         except Fault as fault:
-            return [fault]
+            return fault
         finally:
             progress()
 
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         results = list(pool.map(one, cases))
-    faults = [fault for result in results if isinstance(result, list) for fault in result]
     facts = [result for result in results if isinstance(result, CaseFacts)]
-    data = config.settings.data
-    flat = [case.id for case, result in zip(cases, results, strict=True)
-            if isinstance(result, CaseFacts) and len(result.shape) == 2]  # fmt: skip
-    if data.layout == "folders" and data.patient is None and flat:
-        faults.append(DataError(
-            f"{len(flat)} of the files are 2D slices, and nothing says whose: slices of one patient would stand on both sides "
-            f"of the split (such as {flat[0]})", where=config.where("data", "patient"),
-            remedy="Set data.patient to an expression whose group is the patient, such as '^(patient\\d+)_'; '^(.+)$' says "
-            "that each file is a patient of its own",
-        ))  # fmt: skip
-    raise_all(faults)
+    faults = [fault for result in results if isinstance(result, Fault) for fault in getattr(result, "faults", [result])]
+    raise_all([*faults, *_nameless_patients(config, facts)])
     return facts
 
 
+def _nameless_patients(config: Config, facts: Sequence[CaseFacts]) -> list[DataError]:
+    """A fault where 2D slices say nothing of their patients, so that one could stand on both sides of a split."""
+    data = config.settings.data
+    flat = [fact.case for fact in facts if len(fact.shape) == 2]
+    if data.layout != "folders" or data.patient is not None or not flat:
+        return []
+    return [DataError(
+        f"{len(flat)} of the files are 2D slices, and nothing says whose: slices of one patient would stand on both "
+        f"sides of the split (such as {flat[0]})", where=config.where("data", "patient"),
+        remedy="Set data.patient to an expression whose group is the patient, such as '^(patient\\d+)_'; '^(.+)$' says "
+        "that each file is a patient of its own",
+    )]  # fmt: skip
+
+
 def _inspect(config: Config, case: Case, options: ReadOptions) -> CaseFacts:
-    image = read_nifti(case.image, options)
-    assert case.label is not None
-    label = read_label(case.label, options)
-    classes = config.settings.data.classes
-    if label.array.shape != image.array.shape:
-        raise DataError(
-            f"the label's shape {label.array.shape} is not the image's {image.array.shape} ({case.image})",
-            where=str(case.label), remedy="Label and image must share one grid: export one of them again",
-        )  # fmt: skip
-    tolerance = config.settings.data.affine_tolerance
-    difference = float(np.abs(label.affine - image.affine).max())
-    if difference > tolerance:
-        raise DataError(
-            f"the label's affine differs from the image's ({case.image}) by {difference:.3g}: "
-            f"{_affine_text(label.affine)} against {_affine_text(image.affine)}",
-            where=str(case.label),
-            remedy="Resample one onto the other's grid, raise data.affine_tolerance, or set data.ignore_affine: true",
-        )
+    try:
+        image, label = _read_pair(case, options)
+    except Exception as error:
+        error.add_note(f"while case {case.id} was read: {case.image} and {case.label}")
+        raise
+    classes = len(config.settings.data.classes)
     values, counts = np.unique(label.array, return_counts=True)
-    outside = values[values >= len(classes)]
-    if outside.size:
-        raise DataError(
-            f"holds the values {listing(outside.tolist())}, outside the {len(classes)} classes (0 to {len(classes) - 1})",
-            where=str(case.label), remedy="Add the classes to data.classes, or remap the values with data.label_map",
-        )  # fmt: skip
-    voxels = np.zeros(len(classes), dtype=np.int64)
+    raise_all([
+        *_grid_faults(case, image, label, config.settings.data.affine_tolerance, options.axis),
+        *_value_faults(case, values, classes),
+    ])  # fmt: skip
+    voxels = np.zeros(classes, dtype=np.int64)
     voxels[values] = counts
     stack = label.array[None]
     if label.array.ndim == 3:
         stack = np.moveaxis(label.array, slice_axis(image.spacing_mm, options.axis), 0)
-    present = np.array([int((stack == index).any(axis=(1, 2)).sum()) for index in range(len(classes))])
+    present = np.array([int((stack == index).any(axis=(1, 2)).sum()) for index in range(classes)])
     array = image.array
     return CaseFacts(
         case.id, array.shape, image.spacing_mm, len(stack), float(array.min()), float(array.max()),
-        float(array.mean(dtype=np.float64)), voxels, present,
-        _digest(array), _digest(label.array),
+        float(array.mean(dtype=np.float64)), voxels, present, _digest(array), _digest(label.array),
     )  # fmt: skip
 
 
+def _read_pair(case: Case, options: ReadOptions) -> tuple[NiftiFile, NiftiFile]:
+    """Image and label of a case; what is wrong with either is told, also where both are wrong."""
+    if case.label is None:
+        raise DataError("an image without a label", where=str(case.image), remedy="Add the label, or remove the image")
+    faults: list[Fault] = []
+    files: list[NiftiFile] = []
+    for read, path in ((read_nifti, case.image), (read_label, case.label)):
+        try:
+            files.append(read(path, options))
+        except Fault as fault:
+            faults.append(fault)
+    raise_all(faults)
+    return files[0], files[1]
+
+
+def _grid_faults(case: Case, image: NiftiFile, label: NiftiFile, tolerance: float, axis: int | None) -> list[DataError]:
+    """What tells the label's grid from the image's."""
+    if label.array.shape != image.array.shape:
+        return [DataError(
+            f"the label's shape {label.array.shape} is not the image's {image.array.shape} ({case.image})",
+            where=str(case.label), remedy="Label and image must share one grid: export one of them again",
+        )]  # fmt: skip
+    difference = float(np.abs(label.affine - image.affine).max())
+    if difference > tolerance:
+        return [DataError(
+            f"the label's affine differs from the image's ({case.image}) by {difference:.3g}: "
+            f"{_affine_text(label.affine)} against {_affine_text(image.affine)}", where=str(case.label),
+            remedy="Resample one onto the other's grid, raise data.affine_tolerance, or set data.ignore_affine: true",
+        )]  # fmt: skip
+    if image.array.ndim == 3:
+        cut = [slice_axis(file.spacing_mm, axis) for file in (image, label)]
+        if cut[0] != cut[1]:
+            return [DataError(
+                f"by its spacing {label.spacing_mm} the label would be cut along axis {cut[1]}, the image "
+                f"({case.image}) by {image.spacing_mm} along axis {cut[0]}",
+                where=str(case.label), remedy="Say with data.axis which axis is cut into slices",
+            )]  # fmt: skip
+    return []
+
+
+def _value_faults(case: Case, values: np.ndarray, classes: int) -> list[DataError]:
+    outside = values[values >= classes]
+    if not outside.size:
+        return []
+    return [DataError(
+        f"holds the values {listing(outside.tolist())}, outside the {classes} classes (0 to {classes - 1})",
+        where=str(case.label), remedy="Add the classes to data.classes, or remap the values with data.label_map",
+    )]  # fmt: skip
+
+
 def _digest(array: np.ndarray) -> bytes:
+    native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     found = hashlib.blake2b(f"{array.dtype.kind} {array.shape}".encode(), digest_size=16)
-    found.update(np.ascontiguousarray(array).data)
+    found.update(native.data)
     return found.digest()
 
 
@@ -170,7 +210,7 @@ def _affine_text(affine: np.ndarray) -> str:
 
 
 def repeated_images(config: Config, split: Split, facts: Sequence[CaseFacts]) -> list[str]:
-    """The same image on two sides of a split, under two names.
+    """The same image on two sides of a split, under two names; blank images, which are all alike, do not count.
 
     Returns
     -------
@@ -182,11 +222,13 @@ def repeated_images(config: Config, split: Split, facts: Sequence[CaseFacts]) ->
     DataError, Faults
         When it is not.
     """
-    digest = {fact.case: fact.digest for fact in facts}
+    digest = {fact.case: fact.digest for fact in facts if fact.low < fact.high}
     side_of: dict[bytes, tuple[str, Case]] = {}
     found = []
     for side, cases in split.sides().items():
         for case in cases:
+            if case.id not in digest:
+                continue
             other = side_of.setdefault(digest[case.id], (side, case))
             if other[0] != side:
                 found.append(f"the same image on two sides: {other[1].image} ({other[0]}) and {case.image} ({side})")

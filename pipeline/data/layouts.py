@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.config.load import Config
-from pipeline.data.cases import Case, SplitName, duplicates, listing, nifti_files, stem
+from pipeline.data.cases import Case, SplitName, listing, nifti_files, reading_order, stem, unfit_names
 from pipeline.errors import DataError, raise_all
 
 HIPMRI_DOI = "10.25919/45t8-p065"
@@ -15,11 +18,11 @@ HIPMRI_FOLDERS: dict[SplitName, tuple[str, str]] = {
     "validation": ("keras_slices_validate", "keras_slices_seg_validate"),
     "test": ("keras_slices_test", "keras_slices_seg_test"),
 }
-_HIPMRI_NAME = re.compile(r"(case|seg)_(\d+)_week_(\d+)_slice_(\d+)$", re.IGNORECASE)
+_HIPMRI_NAME = re.compile(r"(case|seg)_(\d+)_week_(\d+)_slice_(\d+)", re.IGNORECASE | re.ASCII)
 
 
 def find_cases(config: Config) -> list[Case]:
-    """Every case of a config's dataset, in the order of its ids.
+    """Every case of a config's dataset, ordered by patient, scan and slice.
 
     Raises
     ------
@@ -31,8 +34,8 @@ def find_cases(config: Config) -> list[Case]:
     cases = _hipmri(config, root) if config.settings.data.layout == "hipmri" else _folders(config, root)
     if not cases:
         raise DataError("no NIfTI file in it", where=str(root), remedy="Check data.root, data.images and data.labels")
-    raise_all(duplicates(cases, str(root)))
-    return sorted(cases, key=lambda case: (case.scan, -1 if case.slice is None else case.slice, case.id))
+    raise_all(unfit_names(cases, str(root)))
+    return sorted(_identified(config, cases), key=reading_order)
 
 
 def hipmri_is_missing(root: Path) -> bool:
@@ -47,9 +50,9 @@ def hipmri_missing_message(root: Path) -> DataError:
         f"no HipMRI data here. Expected six folders of 2D slices: {pairs}",
         where=str(root),
         remedy=(
-            f"The study's data: Dowling and Greer, CSIRO, https://doi.org/{HIPMRI_DOI} (read the licence; acknowledge the "
-            "HipMRI Study). Point to the folder that holds the six with HIPMRI_ROOT=DIR or --set data.root=DIR, or make "
-            "synthetic data with bin/make_phantom DIR"
+            f"The study's data: Dowling and Greer, CSIRO, https://doi.org/{HIPMRI_DOI} (read the licence; acknowledge "
+            "the HipMRI Study). Point to the folder that holds the six with HIPMRI_ROOT=DIR or --set data.root=DIR, or "
+            "make synthetic data with bin/make_phantom DIR"
         ),
     )
 
@@ -58,23 +61,24 @@ def _hipmri(config: Config, root: Path) -> list[Case]:
     if hipmri_is_missing(root):
         raise hipmri_missing_message(root)
     missing = [name for pair in HIPMRI_FOLDERS.values() for name in pair if not (root / name).is_dir()]
-    raise_all(DataError("a folder of the HipMRI layout is missing", where=str(root / name),
-                        remedy="Copy the dataset whole: the six folders belong together") for name in missing)  # fmt: skip
+    raise_all(
+        DataError("a folder of the HipMRI layout is missing", where=str(root / name),
+                  remedy="Copy the dataset whole: the six folders belong together")
+        for name in missing
+    )  # fmt: skip
     cases: list[Case] = []
     faults: list[DataError] = []
     for split, (images, labels) in HIPMRI_FOLDERS.items():
         image_files = _by_numbers(root / images, "case", faults)
         label_files = _by_numbers(root / labels, "seg", faults)
         faults += _unpaired(image_files, label_files, root / images, root / labels)
-        for numbers in sorted(image_files.keys() & label_files.keys()):
+        for numbers in image_files.keys() & label_files.keys():
             patient, week, number = numbers
             scan = f"case_{patient}_week_{week}"
-            cases.append(
-                Case(f"{scan}_slice_{number}", image_files[numbers], label_files[numbers], patient, scan, int(number), split)
-            )
+            name = f"{scan}_slice_{number}"
+            cases.append(Case(name, image_files[numbers], label_files[numbers], patient, scan, int(number), split))
     raise_all(faults)
-    pattern = config.settings.data.patient
-    return cases if pattern is None else [_with_patient(case, pattern) for case in cases]
+    return cases
 
 
 def _by_numbers(folder: Path, kind: str, faults: list[DataError]) -> dict[tuple[str, str, str], Path]:
@@ -82,11 +86,11 @@ def _by_numbers(folder: Path, kind: str, faults: list[DataError]) -> dict[tuple[
     found: dict[tuple[str, str, str], Path] = {}
     strange, twice = [], []
     for path in nifti_files(folder):
-        match = _HIPMRI_NAME.match(stem(path.name))
+        match = _HIPMRI_NAME.fullmatch(stem(path.name))
         if match is None or match[1].lower() != kind:
             strange.append(path.name)
             continue
-        numbers = (match[2].zfill(3), str(int(match[3])), str(int(match[4])))
+        numbers = (f"{int(match[2]):03d}", str(int(match[3])), str(int(match[4])))
         if numbers in found:
             twice.append(f"{path.name} and {found[numbers].name}")
         found[numbers] = path
@@ -99,7 +103,9 @@ def _by_numbers(folder: Path, kind: str, faults: list[DataError]) -> dict[tuple[
     return found
 
 
-def _unpaired(images: dict, labels: dict, image_folder: Path, label_folder: Path) -> list[DataError]:  # type: ignore[type-arg]
+def _unpaired(
+    images: Mapping[Any, Path], labels: Mapping[Any, Path], image_folder: Path, label_folder: Path
+) -> list[DataError]:
     faults = []
     lonely = [images[key].name for key in images.keys() - labels.keys()]
     if lonely:
@@ -114,17 +120,20 @@ def _unpaired(images: dict, labels: dict, image_folder: Path, label_folder: Path
 
 def _folders(config: Config, root: Path) -> list[Case]:
     data = config.settings.data
-    folders = {key: root / Path(value).expanduser() for key, value in (("images", data.images), ("labels", data.labels))}
+    named = {"images": data.images, "labels": data.labels}
+    folders = {key: root / Path(value).expanduser() for key, value in named.items()}
     raise_all(
         DataError("no such folder", where=str(folder),
                   remedy=f"{config.where('data', key)}: give the folder of the {key}, such as --set data.{key}=DIR")
         for key, folder in folders.items() if not folder.is_dir()
     )  # fmt: skip
+    if folders["images"].resolve() == folders["labels"].resolve():
+        raise DataError("data.images and data.labels are the same folder: each image would be its own mask",
+                        where=str(folders["images"]), remedy="Give images and masks a folder each")  # fmt: skip
     images, image_faults = _by_stem(folders["images"])
     labels, label_faults = _by_stem(folders["labels"])
     raise_all([*image_faults, *label_faults, *_unpaired(images, labels, folders["images"], folders["labels"])])
-    cases = [Case(name, path, labels[name], name, name) for name, path in images.items()]
-    return [_with_patient(case, data.patient, data.scan) for case in cases]
+    return [Case(name, path, labels[name], name, name) for name, path in images.items()]
 
 
 def _by_stem(folder: Path) -> tuple[dict[str, Path], list[DataError]]:
@@ -140,21 +149,34 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], list[DataError]]:
     return found, [DataError(f"two files for one case: {listing(twice)}", where=str(folder), remedy="Keep one of each")]
 
 
-def _with_patient(case: Case, patient: str | None, scan: str | None = None) -> Case:
-    """The case with its patient and scan, as the config's regular expressions find them in its id."""
-    fields = {}
+def _identified(config: Config, cases: list[Case]) -> list[Case]:
+    """The cases with their patients and scans, as the config's regular expressions find them in their ids."""
+    patient, scan = config.settings.data.patient, config.settings.data.scan
+    faults = []
     for key, pattern in (("patient", patient), ("scan", scan)):
-        if pattern is None:
-            continue
-        found = re.search(pattern, case.id)
-        if found is None or not found[1]:
-            raise DataError(f"data.{key} {pattern!r} finds nothing in {case.id!r}", where=str(case.image),
-                            remedy="Change the expression, or rename the file")  # fmt: skip
-        fields[key] = found[1]
-    if not fields:
-        return case
-    number = re.findall(r"\d+", case.id)
-    values = {**case.__dict__, **fields}
-    if case.slice is None and scan is not None and fields["scan"] != case.id:
-        values["slice"] = int(number[-1]) if number else None
-    return Case(**values)
+        lost = [case.id for case in cases if pattern is not None and not _identity(pattern, case.id)[0]]
+        if lost:
+            faults.append(DataError(f"{pattern!r} finds nothing in {listing(lost)}", where=config.where("data", key),
+                                    remedy="Change the expression, or rename the files"))  # fmt: skip
+    raise_all(faults)
+    if patient is not None:
+        cases = [replace(case, patient=_identity(patient, case.id)[0]) for case in cases]
+    if scan is not None:
+        cases = [_in_scan(case, scan) for case in cases]
+    return cases
+
+
+def _identity(pattern: str, name: str) -> tuple[str, str]:
+    """What the first group of an expression finds in a name, and the rest of the name; empty where it finds nothing."""
+    found = re.search(pattern, name)
+    if found is None or not found[1]:
+        return "", name
+    start, end = found.span(1)
+    return found[1], f"{name[:start]} {name[end:]}"
+
+
+def _in_scan(case: Case, pattern: str) -> Case:
+    scan, rest = _identity(pattern, case.id)
+    numbers = re.findall(r"\d+", rest)
+    number = int(numbers[-1]) if case.slice is None and numbers else case.slice
+    return replace(case, scan=scan, slice=number)

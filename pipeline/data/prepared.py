@@ -21,7 +21,7 @@ class _Prepare(Transform):
         self.chain, self.done = chain, done
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        sample = self.chain({key: data[key] for key in self.chain.keys})
+        sample = self.chain({key: data[key] for key in self.chain.keys if key in data})
         self.done()
         return sample
 

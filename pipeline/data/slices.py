@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.data.cases import Case
+from pipeline.data.cases import Case, check_neighbours, reading_order, scan_key
 from pipeline.errors import DataError
 
 
@@ -68,19 +68,43 @@ class SliceBank:
                 present[members, index] = (labels == index).flatten(1).any(1).numpy()[self.row[members]]
         return present
 
+    def _volumes(self) -> np.ndarray:
+        """(N,) the case, where that is a volume; -1 for the slices that are files of their own."""
+        sizes = np.bincount(self.case, minlength=len(self.cases))
+        return np.where(sizes[self.case] > 1, self.case, -1)
+
     def _neighbour_rows(self) -> np.ndarray:
-        """(N, 2 * context + 1) rows of each slice's neighbours in its scan, the ends repeated."""
-        order: dict[tuple[str, int], list[int]] = {}
+        """(N, 2 * context + 1) rows of each slice's neighbours in its volume or scan, the ends repeated."""
+        volumes = self._volumes()
+        if self.context:
+            check_neighbours([self.cases[number] for number in self.case[volumes < 0]])
+            self._check_context(volumes)
+        stacks: dict[tuple[object, ...], list[int]] = {}
         for index in range(len(self)):
-            case = self.cases[self.case[index]]
-            order.setdefault((case.scan, int(self.group[index])), []).append(index)
+            key = (*scan_key(self.cases[self.case[index]]), self.group[index], volumes[index])
+            stacks.setdefault(key, []).append(index)
         neighbours = np.empty((len(self), 2 * self.context + 1), dtype=np.int64)
         offsets = np.arange(-self.context, self.context + 1)
-        for members in order.values():
-            ranked = sorted(members, key=lambda index: (self.cases[self.case[index]].slice or 0, index))
+        for members in stacks.values():
+            ranked = np.array(sorted(members, key=lambda index: (reading_order(self.cases[self.case[index]]), index)))
             places = np.clip(np.arange(len(ranked))[:, None] + offsets, 0, len(ranked) - 1)
-            neighbours[ranked] = self.row[np.array(ranked)][places]
+            neighbours[ranked] = self.row[ranked][places]
         return neighbours
+
+    def _check_context(self, volumes: np.ndarray) -> None:
+        flat = {scan_key(self.cases[number]) for number in self.case}
+        if len(flat) == len(self) and not (volumes >= 0).any():
+            raise DataError(
+                f"every scan is a single slice (such as {self.cases[0].image}), so no slice has neighbours",
+                where="data.context", remedy="Say with data.scan which slices are of one scan, or set data.context: 0",
+            )  # fmt: skip
+
+    def scans(self) -> list[np.ndarray]:
+        """The slices of each scan, as indices; a scan may hold several sizes."""
+        found: dict[tuple[str, str], list[int]] = {}
+        for index in range(len(self)):
+            found.setdefault(scan_key(self.cases[self.case[index]]), []).append(index)
+        return [np.array(members) for members in found.values()]
 
     def to(self, device: torch.device) -> SliceBank:
         """Move the stacks to a device."""
@@ -127,17 +151,17 @@ def _tensors(case: Case, sample: Mapping[str, Any], classes: int) -> tuple[torch
         raise DataError("the prepare chain gives voxels that are not finite", where=str(case.image),
                         remedy="Trace the chain's steps; a constant image divided by its spread does this")  # fmt: skip
     whole = label.round()
-    if label.is_floating_point() and not torch.equal(whole, label) or int(whole.min()) < 0 or int(whole.max()) >= classes:
+    fractions = label.is_floating_point() and not torch.equal(whole, label)
+    if fractions or int(whole.min()) < 0 or int(whole.max()) >= classes:
         raise DataError(
-            f"the prepare chain gives label values from {float(label.min()):g} to {float(label.max()):g}, not whole classes",
+            f"the prepare chain gives label values from {float(label.min()):g} to {float(label.max()):g}"
+            f"{', not all of them whole' if fractions else ''}; classes are 0 to {classes - 1}",
             where=str(case.label), remedy="Resample the label with mode nearest, and leave its values alone",
         )  # fmt: skip
     return image.float().contiguous(), whole.to(torch.uint8).contiguous()
 
 
-def epoch_batches(
-    bank: SliceBank, batch_size: int, seed: int, *, foreground: float = 0.0
-) -> list[np.ndarray]:
+def epoch_batches(bank: SliceBank, batch_size: int, seed: int, *, foreground: float = 0.0) -> list[np.ndarray]:
     """The slices of one epoch, in batches of one size each, a function of the seed alone.
 
     Parameters
@@ -145,30 +169,35 @@ def epoch_batches(
     bank
         The slices.
     batch_size
-        Slices a batch; the last batch of a size may be smaller.
+        Slices a batch, at most: those of a size are shared out evenly, so that no batch is a small rest.
     seed
         Of this epoch.
     foreground
         Share of the draws that are made from the slices that show a class, each class but the background in turn; the
-        rest goes through all slices without repeating one.
+        rest goes through all slices without repeating one. Each size keeps its number of draws.
 
     Returns
     -------
     list of (B,) arrays
-        Indices into `bank`.
+        Indices into `bank`; as many batches in every epoch.
     """
     generator = np.random.default_rng(seed)
-    order = generator.permutation(len(bank))
-    if foreground > 0:
-        pools = [np.flatnonzero(bank.present[:, index]) for index in range(1, bank.classes)]
-        pools = [pool for pool in pools if len(pool)]
-        chosen = np.flatnonzero(generator.random(len(order)) < foreground) if pools else np.empty(0, dtype=np.int64)
-        for number, place in enumerate(chosen):
-            order[place] = generator.choice(pools[number % len(pools)])
-    batches = []
+    batches: list[np.ndarray] = []
     for group in range(len(bank.images)):
-        members = order[bank.group[order] == group]
-        batches += [members[start : start + batch_size] for start in range(0, len(members), batch_size)]
-    generator.shuffle(batches)
-    # BatchNorm cannot take its statistics from a batch of one slice: such a remainder waits for another epoch.
-    return [batch for batch in batches if len(batch) > 1] or batches
+        members = generator.permutation(np.flatnonzero(bank.group == group))
+        if foreground > 0:
+            members = _with_foreground(bank, members, foreground, generator)
+        batches += np.array_split(members, -(-len(members) // batch_size))
+    return [batches[place] for place in generator.permutation(len(batches))]
+
+
+def _with_foreground(bank: SliceBank, members: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:
+    """Slices of one size, with a share of them drawn anew from those that show each class in turn."""
+    pools = [members[bank.present[members, index]] for index in range(1, bank.classes)]
+    pools = [pool for pool in pools if len(pool)]
+    if not pools:
+        return members
+    drawn = members.copy()
+    for number, place in enumerate(np.flatnonzero(generator.random(len(members)) < share)):
+        drawn[place] = generator.choice(pools[number % len(pools)])
+    return drawn

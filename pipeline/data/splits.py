@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.load import Config
 from pipeline.data.cases import Case, listing
 from pipeline.errors import ConfigError, DataError, raise_all
+
+_SIDES_OF_A_FOLD = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -59,15 +63,18 @@ def split_cases(config: Config, cases: Sequence[Case]) -> Split:
         split = _from_file(config, cases)
     else:
         split = _holdout(config, cases)
-    for side, members in split.sides().items():
-        if not members:
-            raise DataError(f"the split has no {side} case", where=config.where("splits"),
-                            remedy="Change the split, or add data")  # fmt: skip
+    raise_all(
+        DataError(f"the split has no {side} case", where=config.where("splits"), remedy="Change the split, or add data")
+        for side, members in split.sides().items() if not members
+    )  # fmt: skip
     return _without_leaks(config, split)
 
 
 def _given(cases: Sequence[Case]) -> Split:
-    return Split(*(tuple(case for case in cases if case.split == side) for side in ("train", "validation", "test")))
+    def on(side: str | None) -> tuple[Case, ...]:
+        return tuple(case for case in cases if case.split == side)
+
+    return Split(on("train"), on("validation"), on("test"), unused=on(None))
 
 
 def _holdout(config: Config, cases: Sequence[Case]) -> Split:
@@ -79,7 +86,7 @@ def _holdout(config: Config, cases: Sequence[Case]) -> Split:
             where=config.where("splits"), remedy="Add patients, or check data.patient, which tells them apart",
         )  # fmt: skip
     if splits.test == 0:
-        raise ConfigError("no patient is left to be tested", where=config.where("splits", "test"), remedy="Set it above 0")
+        raise ConfigError("no patient would be tested", where=config.where("splits", "test"), remedy="Set it above 0")
     random.Random(config.settings.seed).shuffle(patients)
     test = _share(splits.test, len(patients))
     validation = _share(splits.validation, len(patients))
@@ -101,33 +108,56 @@ def _by_patients(cases: Sequence[Case], test: set[str], validation: set[str]) ->
 
 
 def _from_file(config: Config, cases: Sequence[Case]) -> Split:
-    """One fold of an nnU-Net splits file: its ``val`` is reported, so a part of its ``train`` chooses the checkpoint."""
+    """One fold of an nnU-Net splits file: its ``val`` is reported, so a part of its ``train`` chooses the checkpoint.
+
+    A fold of this project's own split.json has a ``test`` list as well; it is taken as it stands.
+    """
     settings = config.settings
     path = config.locate(settings.data.root) / Path(str(settings.splits.file)).expanduser()
     folds = _read_folds(path)
     if settings.data.fold >= len(folds):
-        raise ConfigError(f"fold {settings.data.fold} of {len(folds)}: folds are numbered from 0",
-                          where=config.where("data", "fold"), remedy=f"Choose one of 0 to {len(folds) - 1}")  # fmt: skip
+        raise ConfigError(
+            f"fold {settings.data.fold} of {len(folds)}: folds are numbered from 0",
+            where=config.where("data", "fold"), remedy=f"Choose one of 0 to {len(folds) - 1}",
+        )  # fmt: skip
     fold = folds[settings.data.fold]
     by_id = {case.id: case for case in cases}
-    named = [*fold["train"], *fold["val"]]
-    missing = [name for name in named if name not in by_id]
-    if missing:
-        raise DataError(f"names cases that the data lack: {listing(missing)}", where=str(path),
-                        remedy="Add their files, or mend the splits file")  # fmt: skip
-    rest = sorted({by_id[name].patient for name in fold["train"]})
-    if len(rest) < 2:
-        raise DataError("one training patient is too few to choose a checkpoint as well", where=str(path),
-                        remedy="Give a fold with more patients")  # fmt: skip
-    random.Random(settings.seed).shuffle(rest)
-    chosen = set(rest[: min(len(rest) - 1, _share(settings.splits.validation, len(rest)))])
-    train = [by_id[name] for name in fold["train"]]
+    named = [name for side in _SIDES_OF_A_FOLD for name in fold.get(side, ())]
+    raise_all(_wrong_names(named, by_id, path))
+    train, val, test = ([by_id[name] for name in fold.get(side, ())] for side in _SIDES_OF_A_FOLD)
+    unused = tuple(case for case in cases if case.id not in set(named))
+    if test:
+        return Split(tuple(train), tuple(val), tuple(test), unused)
+    chosen = _choosers(config, train, path)
     return Split(
         train=tuple(case for case in train if case.patient not in chosen),
         validation=tuple(case for case in train if case.patient in chosen),
-        test=tuple(by_id[name] for name in fold["val"]),
-        unused=tuple(case for case in cases if case.id not in set(named)),
+        test=tuple(val),
+        unused=unused,
     )
+
+
+def _wrong_names(named: Sequence[str], known: Mapping[str, Case], path: Path) -> list[DataError]:
+    faults = []
+    missing = {name for name in named if name not in known}
+    if missing:
+        faults.append(DataError(f"names cases that the data lack: {listing(missing)}", where=str(path),
+                                remedy="Add their files, or mend the splits file"))  # fmt: skip
+    repeated = {name for name, count in Counter(named).items() if count > 1}
+    if repeated:
+        faults.append(DataError(f"names cases more than once in a fold: {listing(repeated)}", where=str(path),
+                                remedy="Each case is on one side, once"))  # fmt: skip
+    return faults
+
+
+def _choosers(config: Config, train: Sequence[Case], path: Path) -> set[str]:
+    """The patients of a fold's ``train`` that choose the checkpoint."""
+    patients = sorted({case.patient for case in train})
+    if len(patients) < 2:
+        raise DataError(f"{len(patients)} training patients are too few: one or more learn, and one or more choose the "
+                        "checkpoint", where=str(path), remedy="Give a fold with more patients")  # fmt: skip
+    random.Random(config.settings.seed).shuffle(patients)
+    return set(patients[: min(len(patients) - 1, _share(config.settings.splits.validation, len(patients)))])
 
 
 def _read_folds(path: Path) -> list[dict[str, list[str]]]:
@@ -136,30 +166,27 @@ def _read_folds(path: Path) -> list[dict[str, list[str]]]:
         folds: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"cannot read the splits file ({error.strerror})", where=str(path), remedy=remedy) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"not JSON: {error}", where=str(path), remedy=remedy) from error
-    good = isinstance(folds, list) and folds and all(
-        isinstance(fold, dict)
-        and all(isinstance(fold.get(side), list) and all(isinstance(name, str) for name in fold[side])
-                for side in ("train", "val"))
-        for fold in folds
-    )  # fmt: skip
-    if not good:
+    if not isinstance(folds, list) or not folds or not all(_is_fold(fold) for fold in folds):
         raise DataError("not a list of folds", where=str(path), remedy=remedy)
-    return folds  # type: ignore[no-any-return]
+    return folds
+
+
+def _is_fold(fold: Any) -> bool:
+    if not isinstance(fold, dict) or not {"train", "val"} <= fold.keys():
+        return False
+    sides = [fold[side] for side in _SIDES_OF_A_FOLD if side in fold]
+    return all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in sides)
 
 
 def _without_leaks(config: Config, split: Split) -> Split:
-    sides = list(split.sides().items())
-    faults, leaks = [], []
-    for number, (side, members) in enumerate(sides):
-        for other, others in sides[number + 1 :]:
-            shared = {case.patient for case in members} & {case.patient for case in others}
-            if shared:
-                what = f"patients on both sides, {side} and {other}: {listing(shared)}"
-                leaks.append(what)
-                faults.append(DataError(what, where=config.where("splits"), remedy="Split by patient (data.patient tells "
-                                        "patients apart); splits.allow_leakage: true says so in the report"))  # fmt: skip
+    leaks = []
+    for (side, members), (other, others) in combinations(split.sides().items(), 2):
+        shared = {case.patient for case in members} & {case.patient for case in others}
+        if shared:
+            leaks.append(f"patients on both sides, {side} and {other}: {listing(shared)}")
     if not config.settings.splits.allow_leakage:
-        raise_all(faults)
-    return Split(split.train, split.validation, split.test, split.unused, tuple(leaks))
+        raise_all(DataError(what, where=config.where("splits"), remedy="Split by patient (data.patient tells patients "
+                            "apart); splits.allow_leakage: true says so in the report") for what in leaks)  # fmt: skip
+    return replace(split, leaks=tuple(leaks))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import torch
+from monai.data import MetaTensor
 from torch import nn
 
-from pipeline.data.cases import Case
-from pipeline.networks.apply import WindowSettings, chunks, slice_logits
+from pipeline.data.cases import Case, check_neighbours, reading_order, scan_key
+from pipeline.errors import RunError
+from pipeline.networks.apply import Window, WindowSettings, chunks, is_out_of_memory, slice_logits
 from transforms.chain import PrepareChain
 
 _SCANS_AHEAD = 4
@@ -56,13 +60,16 @@ class ScanPredictor:
         Neighbouring slices on each side that the network sees.
     settings
         How slices are passed through the network.
+    say
+        Is told in a sentence when memory did not suffice and how it goes on; a warning where nothing is given.
     """
 
     def __init__(
-        self, network: nn.Module, chain: PrepareChain, device: torch.device, context: int, settings: WindowSettings
-    ) -> None:
+        self, network: nn.Module, chain: PrepareChain, device: torch.device, context: int, settings: WindowSettings,
+        say: Callable[[str], None] = warnings.warn,
+    ) -> None:  # fmt: skip
         self.network, self.chain, self.device = network.eval(), chain, device
-        self.context, self.settings = context, settings
+        self.context, self.settings, self.say = context, Window.of(settings), say
 
     def __call__(self, cases: Sequence[Case]) -> Iterator[Prediction]:
         """Predict cases, scan by scan; the next scans are read and prepared meanwhile.
@@ -70,10 +77,9 @@ class ScanPredictor:
         Raises
         ------
         Fault
-            With the file, when an image cannot be read or prepared.
+            With the file, when an image cannot be read or prepared; when memory does not suffice for one slice.
         """
-        ordered = sorted(cases, key=lambda case: (case.scan, -1 if case.slice is None else case.slice, case.id))
-        scans = [list(members) for _, members in groupby(ordered, key=lambda case: case.scan)]
+        scans = [list(members) for _, members in groupby(sorted(cases, key=reading_order), key=scan_key)]
         with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
             waiting: list[Future[list[torch.Tensor]]] = []
             following = iter(scans)
@@ -86,16 +92,20 @@ class ScanPredictor:
         return [self.chain({"image": str(case.image)})["image"] for case in cases]
 
     def _predict(self, cases: Sequence[Case], prepared: Sequence[torch.Tensor]) -> Iterator[Prediction]:
-        # Neighbours must have one size: a scan of several sizes is predicted in parts.
-        sizes = [tuple(image.shape[1:]) for image in prepared]
+        if self.context:
+            check_neighbours([case for case, image in zip(cases, prepared, strict=True) if image.shape[0] == 1])
+        # Neighbours are of one size, and those of a volume's slices lie in it: a scan may fall into several stacks.
+        stacks: dict[tuple[int, ...], list[int]] = {}
+        for number, image in enumerate(prepared):
+            volume = number if image.shape[0] > 1 else -1
+            stacks.setdefault((volume, *image.shape[1:]), []).append(number)
         probabilities: dict[int, torch.Tensor] = {}
-        for size in dict.fromkeys(sizes):
-            members = [number for number, found in enumerate(sizes) if found == size]
+        for members in stacks.values():
             stack = torch.cat([torch.as_tensor(prepared[number]).as_subclass(torch.Tensor) for number in members])
             parts = self.probabilities(stack).split([prepared[number].shape[0] for number in members])
             probabilities.update(zip(members, parts, strict=True))
         for number, case in enumerate(cases):
-            mask, axis = self._on_original_grid(probabilities[number], prepared[number])
+            mask, axis = self._on_original_grid(probabilities.pop(number), prepared[number])
             yield Prediction(case, mask, axis)
 
     @torch.inference_mode()
@@ -104,12 +114,39 @@ class ScanPredictor:
         count = stack.shape[0]
         places = torch.arange(count)[:, None] + torch.arange(-self.context, self.context + 1)
         neighbours = places.clamp(0, count - 1)
-        results = []
-        for part in chunks(count, self.settings.batch_size):
-            images = stack[neighbours[part]].to(self.device, torch.float32)
-            images = images.contiguous(memory_format=torch.channels_last)
-            results.append(slice_logits(self.network, images, self.settings).softmax(1).cpu())
+        results: list[torch.Tensor] = []
+        done = 0
+        while done < count:
+            images = stack[neighbours[done : done + self.settings.batch_size]]
+            try:
+                results.append(self._softmax(images))
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._use_less_memory(error)
+                continue
+            done += len(images)
         return torch.cat(results)
+
+    def _softmax(self, images: torch.Tensor) -> torch.Tensor:
+        images = images.to(self.device, torch.float32).contiguous(memory_format=torch.channels_last)
+        return slice_logits(self.network, images, self.settings).softmax(1).cpu()
+
+    def _use_less_memory(self, error: Exception) -> None:
+        """Halve the batch; where it is one slice already, go over to the CPU; say so. On the CPU there is no more."""
+        size = self.settings.batch_size
+        if size > 1:
+            self.settings = replace(self.settings, batch_size=size // 2)
+            self.say(f"the device's memory did not suffice: going on with batches of {size // 2} slices")
+        elif self.device.type != "cpu":
+            self.device = torch.device("cpu")
+            self.network.to(self.device)
+            self.say("the device's memory does not suffice for one slice: going on with the CPU")
+        else:
+            raise RunError(
+                "the memory does not suffice for one slice", where="inference",
+                remedy="Set inference.roi_size to a smaller window, or lower network.channels",
+            ) from error  # fmt: skip
 
     def _on_original_grid(self, probabilities: torch.Tensor, prepared: torch.Tensor) -> tuple[np.ndarray, int]:
         masks = most_probable(self.chain, probabilities, prepared)
@@ -138,9 +175,17 @@ def most_probable(chain: PrepareChain, probabilities: torch.Tensor, prepared: to
     masks = []
     for part in chunks(count, max(1, _INVERTED_AT_ONCE // classes)):
         values = probabilities[part]
-        back = chain.invert(values.flatten(0, 1), prepared)
+        back = chain.invert(values.flatten(0, 1), _with_own_trace(prepared))
         masks.append(back.reshape(values.shape[0], classes, *back.shape[1:]).argmax(1).to(torch.int32))
     return torch.cat(masks).numpy().astype(np.min_scalar_type(classes - 1))
+
+
+def _with_own_trace(prepared: torch.Tensor) -> torch.Tensor:
+    """The image with a copy of its trace: the way back of some of MONAI's transforms takes that to pieces."""
+    copied = prepared.clone()
+    if isinstance(copied, MetaTensor):
+        copied.applied_operations = deepcopy(copied.applied_operations)
+    return copied
 
 
 def prediction_path(folder: Path, case: Case) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -13,13 +14,35 @@ class WindowSettings(Protocol):
     """What this module needs of the ``inference`` section."""
 
     @property
-    def roi_size(self) -> tuple[int, int] | None: ...
+    def roi_size(self) -> tuple[int, int] | None:
+        """Height and width of a window; None takes slices whole."""
+
     @property
-    def overlap(self) -> float: ...
+    def overlap(self) -> float:
+        """Share of a window that its neighbour covers as well."""
+
     @property
-    def blend(self) -> str: ...
+    def blend(self) -> str:
+        """How overlapping windows are weighed: ``gaussian`` or ``constant``."""
+
     @property
-    def batch_size(self) -> int: ...
+    def batch_size(self) -> int:
+        """Slices, or windows, that pass through the network together."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """`WindowSettings` that can be made smaller with `dataclasses.replace`."""
+
+    roi_size: tuple[int, int] | None
+    overlap: float
+    blend: str
+    batch_size: int
+
+    @classmethod
+    def of(cls, settings: WindowSettings) -> Window:
+        """A copy of settings."""
+        return cls(settings.roi_size, settings.overlap, settings.blend, settings.batch_size)
 
 
 @torch.inference_mode()
@@ -53,6 +76,14 @@ def slice_logits(network: nn.Module, images: torch.Tensor, settings: WindowSetti
             mode=settings.blend, padding_mode="replicate",
         )  # fmt: skip
     return result.float()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device, or this machine, has no memory left."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
 def chunks(count: int, size: int) -> Iterator[slice]:

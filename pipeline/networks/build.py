@@ -13,6 +13,10 @@ from pipeline.config.targets import NETWORK_PREFIX
 from pipeline.errors import ConfigError
 from pipeline.networks.unet import UNet, pad_to_multiple
 
+# By how much each network halves, where its parameters do not say: read from MONAI's sources.
+_MULTIPLES = {"BasicUNet": 16, "HighResNet": 1, "VNet": 16, "SwinUNETR": 32}
+_SEGRESNET_BLOCKS = (1, 2, 2, 4)
+
 
 class AnySize(nn.Module):
     """A network that halves its input, made to take any size: padded at the edges before it, cropped after it.
@@ -70,28 +74,46 @@ def build_network(target: Mapping[str, Any], in_channels: int, out_channels: int
     try:
         network = factory(spatial_dims=2, in_channels=in_channels, out_channels=out_channels, **parameters)
     except Exception as error:  # whatever the library says of the user's parameters
-        raise ConfigError(f"{name} refuses its parameters: {error}", where="network") from error
-    return _checked(AnySize(network, _multiple(parameters)), name, in_channels, out_channels)
+        raise ConfigError(f"{name} refuses its parameters: {_first_line(error)}", where="network") from error
+    _drop_planes(network)
+    return _checked(AnySize(network, _multiple(short, parameters)), name, in_channels, out_channels)
 
 
-def _multiple(parameters: Mapping[str, Any]) -> int:
+def _drop_planes(network: nn.Module) -> None:
+    """Let dropout drop channels: MONAI's VNet has Dropout3d in 2D as well, which drops whole slices of a batch."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.Dropout3d):
+                setattr(module, name, nn.Dropout2d(child.p))
+
+
+def _multiple(name: str, parameters: Mapping[str, Any]) -> int:
+    """What the sides of a slice must divide by for one of MONAI's networks."""
     strides = parameters.get("strides")
-    if strides is None:
-        return 32
-    return math.prod(max(stride) if isinstance(stride, (list, tuple)) else int(stride) for stride in strides)
+    if strides is not None:
+        return math.prod(max(stride) if isinstance(stride, (list, tuple)) else int(stride) for stride in strides)
+    if name == "SegResNet":
+        return int(2 ** (len(parameters.get("blocks_down", _SEGRESNET_BLOCKS)) - 1))
+    return _MULTIPLES.get(name, 32)
 
 
 def _checked(network: AnySize, name: str, in_channels: int, out_channels: int) -> AnySize:
+    """The network, tried on one slice: not every fault of its parameters shows when it is made."""
     side = max(32, network.multiple)
     try:
         with torch.no_grad():
             logits = network.eval()(torch.zeros(1, in_channels, side, side))
-    except Exception as error:
-        raise ConfigError(f"{name} cannot take a {side} x {side} slice: {error}", where="network") from error
+    except Exception as error:  # as above
+        what = f"{name} cannot take a {side} x {side} slice: {_first_line(error)}"
+        raise ConfigError(what, where="network") from error
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (1, out_channels, side, side):
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ConfigError(f"{name} gives {shape}, not logits (1, {out_channels}, {side}, {side})", where="network")
     return network.train()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -34,7 +34,7 @@ class Measurement:
     forward_per_second, train_per_second
         Slices a second: a forward pass without gradients, and a whole training step; medians.
     losses
-        After each of the batches, in the order that they were learnt.
+        Of each batch, before its step, in the order that they were learnt.
     """
 
     name: str
@@ -60,6 +60,36 @@ def multiply_adds(network: nn.Module, image: torch.Tensor) -> int:
     return int(counter.get_total_flops()) // 2
 
 
+class _Racer:
+    """One network of a comparison, with its optimizer and what was measured of it."""
+
+    def __init__(self, target: Mapping[str, Any], first: Batch, classes: int, learning_rate: float) -> None:
+        self.name = str(target["_target_"])
+        network = build_network(target, int(first["image"].shape[1]), classes)
+        self.network = network.to(first["image"].device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=learning_rate, fused=True)
+        self.losses: list[float] = []
+        self.train_seconds: list[float] = []
+        self.forward_seconds: list[float] = []
+
+    def learn(self, batch: Batch, loss: nn.Module) -> None:
+        """One training step and one forward pass, timed, on one batch."""
+        count = len(batch["image"])
+        began = time.perf_counter()
+        self.losses.append(_step(self.network.train(), self.optimizer, loss, batch))
+        self.train_seconds.append((time.perf_counter() - began) / count)
+        self.forward_seconds.append(_forward_seconds(self.network, batch) / count)
+
+    def measured(self, image: torch.Tensor) -> Measurement:
+        """What was found, with the shape that the network gives for `image`."""
+        with torch.no_grad():
+            shape = tuple(self.network.eval()(image).shape)
+        return Measurement(
+            self.name, parameter_count(self.network), multiply_adds(self.network, image), shape,
+            1 / statistics.median(self.forward_seconds), 1 / statistics.median(self.train_seconds), tuple(self.losses),
+        )  # fmt: skip
+
+
 def compare(
     targets: Sequence[Mapping[str, Any]], batches: Sequence[Batch], classes: int,
     loss: nn.Module, *, learning_rate: float, seed: int = 0, done: Callable[[], None] = lambda: None,
@@ -82,39 +112,21 @@ def compare(
         Of the first weights.
     done
         Called after each step of each network.
+
+    Raises
+    ------
+    ConfigError
+        When a network cannot be built.
     """
-    channels = int(batches[0]["image"].shape[1])
-    device = batches[0]["image"].device
-    networks, optimizers = [], []
+    racers = []
     for target in targets:
         torch.manual_seed(seed)
-        network = build_network(target, channels, classes)
-        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        networks.append(network)
-        optimizers.append(torch.optim.AdamW(network.parameters(), lr=learning_rate, fused=True))
-    losses: list[list[float]] = [[] for _ in targets]
-    train_seconds: list[list[float]] = [[] for _ in targets]
-    forward_seconds: list[list[float]] = [[] for _ in targets]
+        racers.append(_Racer(target, batches[0], classes, learning_rate))
     for batch in batches:
-        for number, network in enumerate(networks):
-            began = time.perf_counter()
-            losses[number].append(_step(network.train(), optimizers[number], loss, batch))
-            train_seconds[number].append((time.perf_counter() - began) / len(batch["image"]))
-            forward_seconds[number].append(_forward_seconds(network, batch) / len(batch["image"]))
+        for racer in racers:
+            racer.learn(batch, loss)
             done()
-    results = []
-    for number, network in enumerate(networks):
-        image = batches[0]["image"]
-        with torch.no_grad():
-            shape = tuple(network.eval()(image).shape)
-        results.append(
-            Measurement(
-                str(targets[number]["_target_"]), parameter_count(network), multiply_adds(network, image), shape,
-                1 / statistics.median(forward_seconds[number]), 1 / statistics.median(train_seconds[number]),
-                tuple(losses[number]),
-            )
-        )  # fmt: skip
-    return results
+    return [racer.measured(batches[0]["image"]) for racer in racers]
 
 
 def _step(network: nn.Module, optimizer: torch.optim.Optimizer, loss: nn.Module, batch: Batch) -> float:
@@ -146,12 +158,24 @@ def counterpart(target: Mapping[str, Any], other: str) -> dict[str, Any]:
         ``UNet`` or ``monai.networks.nets.NAME``.
     """
     widths = list(target.get("channels", (32, 64, 128, 256, 512)))
-    short = other.rsplit(".", 1)[-1]
-    if other == "UNet" and "channels" in target:
-        return {"_target_": "UNet", "channels": widths}
-    if other != "UNet" and short in ("UNet", "AttentionUnet"):
-        extra = {"num_res_units": 2, "norm": "batch"} if short == "UNet" else {}
-        return {"_target_": other, "channels": widths, "strides": [2] * (len(widths) - 1), **extra}
-    if short == "SegResNet":
-        return {"_target_": other, "init_filters": max(8, widths[0])}
-    return {"_target_": other}
+    halvings = [2] * (len(widths) - 1)
+    parameters: dict[str, dict[str, Any]] = {
+        "UNet": {"channels": widths},
+        "monai.networks.nets.UNet": {"channels": widths, "strides": halvings, "num_res_units": 2, "norm": "batch"},
+        "monai.networks.nets.AttentionUnet": {"channels": widths, "strides": halvings},
+        "monai.networks.nets.BasicUNet": {"features": [*_levels(widths, 5), widths[0]]},
+        "monai.networks.nets.DynUNet": {
+            "filters": widths, "kernel_size": [3] * len(widths), "strides": [1, *halvings],
+            "upsample_kernel_size": halvings, "norm_name": "batch",
+        },
+        "monai.networks.nets.SegResNet": {"init_filters": max(8, widths[0])},
+    }  # fmt: skip
+    return {"_target_": other, **parameters.get(other, {})}
+
+
+def _levels(widths: Sequence[int], count: int) -> list[int]:
+    """Widths of exactly `count` levels, doubled on where a network has fewer."""
+    longer = list(widths)
+    while len(longer) < count:
+        longer.append(2 * longer[-1])
+    return longer[:count]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -74,7 +75,7 @@ class UNet(nn.Module):
     Notes
     -----
     The input is padded at its lower and right edges to a multiple of 2 ** (levels - 1), by repeating the edge, and the
-    logits are cropped back: the output has the input's size.
+    logits are cropped back: the output has the input's size (see `pad_to_multiple`).
     """
 
     def __init__(
@@ -123,8 +124,15 @@ class UNet(nn.Module):
 
 
 def pad_to_multiple(image: torch.Tensor, multiple: int) -> torch.Tensor:
-    """Repeat the lower and right edge of (B, C, H, W) until both sides divide by `multiple`."""
-    rows, columns = -image.shape[-2] % multiple, -image.shape[-1] % multiple
+    """Repeat the lower and right edge of (B, C, H, W) until both sides divide by `multiple`.
+
+    An image of one multiple each way is made twice as wide, so that at the lowest resolution no channel is a single
+    value: normalisation would have no spread to divide by.
+    """
+    height, width = image.shape[-2:]
+    rows, columns = -height % multiple, -width % multiple
+    if height + rows == width + columns == multiple:
+        columns += multiple
     return functional.pad(image, (0, columns, 0, rows), mode="replicate") if rows or columns else image
 
 
@@ -142,19 +150,23 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _check(
-    channels: Sequence[int], convolutions: int, norm: str, act: str, dropout: float, upsample: str
-) -> None:
-    widths = list(channels)
+def _check(channels: Any, convolutions: Any, norm: Any, act: Any, dropout: Any, upsample: Any) -> None:
+    """Refuse values that make no network; they come from a config, so their types are not known either."""
+    widths = list(channels) if isinstance(channels, Sequence) and not isinstance(channels, str) else []
     faults = {
-        f"channels is {widths}; give at least two whole numbers of 1 and more": len(widths) < 2
-        or any(not isinstance(width, int) or width < 1 for width in widths),
-        f"convolutions is {convolutions}; give 1 or more": convolutions < 1,
+        f"channels is {channels!r}; give at least two whole numbers of 1 and more": len(widths) < 2
+        or not all(_is_count(width) for width in widths),
+        f"convolutions is {convolutions!r}; give 1 or more": not _is_count(convolutions),
         f"norm is {norm!r}; known are {', '.join(NORMS)}": norm not in NORMS,
-        f"act is {act!r}; known are {', '.join(ACTIVATIONS)}": act not in ACTIVATIONS,
-        f"dropout is {dropout}; give 0 or more, below 1": not 0 <= dropout < 1,
+        f"act is {act!r}; known are {', '.join(ACTIVATIONS)}": act not in tuple(ACTIVATIONS),
+        f"dropout is {dropout!r}; give 0 or more, below 1": not isinstance(dropout, (int, float))
+        or not 0 <= dropout < 1,
         f"upsample is {upsample!r}; known are transposed, bilinear": upsample not in ("transposed", "bilinear"),
     }
     wrong = [what for what, is_wrong in faults.items() if is_wrong]
     if wrong:
         raise ConfigError("UNet: " + "; ".join(wrong), where="network", remedy="See configs/hipmri.yaml")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -11,7 +11,7 @@ from pipeline.reporting.content import Example
 __all__ = ["Hanging", "hang"]
 
 _OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
-_TOWARDS_START = "RAS"  # these point to the left or the top of the picture, so indices that grow towards them are turned
+_TOWARDS_START = "RAS"  # what lies at the left or the top: an axis that grows towards it is turned
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def hang(example: Example) -> Hanging:
     """Choose how a slice is shown.
 
     With known directions: right-left runs across with the patient's right on the left (radiological convention), or
-    else front-back with the front on the left; superior is up, or in an axial plane the front. With unknown ones: axis 0
-    runs left to right and axis 1 from bottom to top, as in the 2D files of HipMRI, and no letters are given.
+    else front-back with the front on the left; superior is up, or in an axial plane the front. With unknown ones:
+    axis 0 runs left to right and axis 1 from bottom to top, as in the 2D files of HipMRI, and no letters are given.
     """
     size = example.pixel_size
     codes = example.axis_codes
@@ -64,8 +64,8 @@ def hang(example: Example) -> Hanging:
     wide, high = size if transposed else size[::-1]
     left, right = _ends(across)
     top, bottom = _ends(down)
-    turned = [code in _TOWARDS_START for code in (down, across)]
-    return Hanging(transposed, *turned, aspect=high / wide, letters=(left, right, top, bottom))
+    turned = {"rows_turned": down in _TOWARDS_START, "columns_turned": across in _TOWARDS_START}
+    return Hanging(transposed, **turned, aspect=high / wide, letters=(left, right, top, bottom))
 
 
 def _runs_across(code: str, other: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -21,13 +22,14 @@ from pipeline.reporting.wording import count, legend_label, plural, rate, shorte
 
 __all__ = ["agreement", "mask_figure", "overlay_figure", "window"]
 
-_HEADING, _CAPTION, _LINE = 0.2, 0.34, 0.2  # inches: above a panel one line or two, a row of a legend
+_HEADING, _CAPTION, _LINE = 0.2, 0.34, 0.18  # inches: above a panel one line or two, a row of a legend
 _MASK, _OVERLAY = (2.9, 3.2), (4.3, 3.8)  # inches that a picture may take: width, height
 _LEAST = 1.1  # inches that a panel is wide at least
 _NARROWEST_SHEET = 3.2
 _PERCENTILES = (0.5, 99.5)
 _PER_ROW = 2
-_HALO = [withStroke(linewidth=1.9, foreground="#000000", alpha=0.5)]
+_HALO = withStroke(linewidth=1.9, foreground="#000000", alpha=0.5)
+_STYLES: dict[str, Any] = {"reference": "solid", "prediction": (0, (2.2, 1.4))}
 
 
 @in_house_style
@@ -61,9 +63,7 @@ def mask_figure(example: Example, classes: Sequence[str], class_id: int, *, synt
     for index, (name, picture) in enumerate(pictures.items()):
         axes = _panel(sheet, gap + index * (width + gap), _HEADING, (width, height))
         axes.set_title(name, size=9, color=NIGHT["ink"], pad=4)
-        axes.imshow(
-            hanging(picture), cmap="gray", vmin=low, vmax=high, aspect=hanging.aspect, interpolation="nearest"
-        )
+        axes.imshow(hanging(picture), cmap="gray", vmin=low, vmax=high, aspect=hanging.aspect, interpolation="nearest")
         _mark_edges(axes, hanging)
     handles: list[Artist] = [
         Patch(facecolor=colours.AGREEMENT[part], label=f"{part} ({meaning}): {count((parts == code).sum())} px")
@@ -122,7 +122,7 @@ def overlay_figure(
     """
     columns = min(_PER_ROW, len(examples))
     rows = math.ceil(len(examples) / columns)
-    (width, height), heading = _panel_size(examples, _OVERLAY), _CAPTION
+    (width, height), heading = _panel_size(examples, _OVERLAY), _CAPTION if any(captions) else _HEADING
     sheet_width = max(_NARROWEST_SHEET, columns * width + (columns + 1) * MARGIN)
     handles = _outline_handles(examples, classes)
     legend_columns = _columns(handles, sheet_width)
@@ -134,7 +134,7 @@ def overlay_figure(
         row, column = divmod(index, columns)
         place = (gap + column * (width + gap), row * (heading + height + MARGIN) + heading)
         axes = _panel(sheet, *place, (width, height))
-        lines = [fitted(text, width + gap - 0.05, 8.0) for text in (caption, _place(example))]
+        lines = [fitted(text, width + gap - 0.05, 8.0) for text in (caption, _place(example)) if text]
         axes.set_title("\n".join(lines), size=8, color=NIGHT["ink"], pad=4)
         _draw_outlines(axes, example, len(classes))
     _legend(sheet, handles, body, legend_columns)
@@ -148,30 +148,32 @@ def _draw_outlines(axes: Axes, example: Example, n_classes: int) -> None:
     image = hanging(example.image)
     axes.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=hanging.aspect, interpolation="nearest")
     for class_id in range(1, n_classes):
-        for mask, style in ((example.reference, "solid"), (example.prediction, (0, (2.2, 1.4)))):
-            inside = np.pad(hanging(mask == class_id).astype(float), 1)  # so that outlines close at the image's edge
-            if inside.any():
-                rows, columns = (np.arange(-1, length + 1) for length in image.shape)
-                colour = colours.class_colour(class_id)
-                if style != "solid":
-                    colour = colours.mixed(colour, "#ffffff", 0.55)  # to be told apart where both run along each other
-                lines = axes.contour(columns, rows, inside, [0.5], colors=colour, linewidths=1.0, linestyles=[style])
-                lines.set_path_effects(_HALO)
+        colour = colours.class_colour(class_id)
+        _draw_outline(axes, hanging(example.reference == class_id), colour, "reference")
+        paler = colours.mixed(colour, "#ffffff", 0.55)  # to be told apart where both run along each other
+        _draw_outline(axes, hanging(example.prediction == class_id), paler, "prediction")
     axes.set_xlim(-0.5, image.shape[1] - 0.5)
     axes.set_ylim(image.shape[0] - 0.5, -0.5)
     _mark_edges(axes, hanging)
 
 
+def _draw_outline(axes: Axes, mask: np.ndarray, colour: str, role: str) -> None:
+    if mask.any():
+        inside = np.pad(mask.astype(float), 1)  # so that outlines close at the image's edge
+        rows, columns = (np.arange(-1, length + 1) for length in mask.shape)
+        lines = axes.contour(columns, rows, inside, [0.5], colors=colour, linewidths=1.0, linestyles=[_STYLES[role]])
+        lines.set_path_effects([_HALO])
+
+
 def _outline_handles(examples: Sequence[Example], classes: Sequence[str]) -> list[Artist]:
     """Give the legend's entries: the classes that some mask shows, then what the lines mean."""
-    shown = set[int]().union(*(np.unique(mask).tolist() for one in examples for mask in (one.reference, one.prediction)))
+    shown = {class_id for one in examples for class_id in np.union1d(one.reference, one.prediction).tolist()}
     handles: list[Artist] = [
         Line2D([], [], color=colours.class_colour(class_id), linewidth=2.4, label=legend_label(classes[class_id], 26))
         for class_id in sorted(shown - {0})
     ]
-    line = {"color": NIGHT["ink"], "linewidth": 1.4}
-    handles.append(Line2D([], [], label="reference", **line))
-    handles.append(Line2D([], [], label="prediction", linestyle=(0, (2.2, 1.4)), **line))
+    for name, style in _STYLES.items():
+        handles.append(Line2D([], [], color=NIGHT["ink"], linewidth=1.4, linestyle=style, label=name))
     return handles
 
 
@@ -185,7 +187,8 @@ def _score(example: Example, name: str, parts: np.ndarray) -> str:
     spurious = int((parts == 3).sum())
     if ((parts == 1) | (parts == 2)).any():
         return f"Dice of this slice {rate(example.dice[name])}"
-    return "absent in the reference" + (f", {plural(spurious, 'pixel')} predicted" if spurious else " and in the prediction")
+    predicted = f", {plural(spurious, 'pixel')} predicted" if spurious else " and in the prediction"
+    return f"absent in the reference{predicted}"
 
 
 def _painted(parts: np.ndarray) -> np.ndarray:

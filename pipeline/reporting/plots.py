@@ -23,10 +23,11 @@ from pipeline.runs import write_bytes
 __all__ = ["OVERLAY_TITLE", "dice_figure", "extent", "loss_figure", "save_plots"]
 
 OVERLAY_TITLE = "Outlines of the reference and the prediction"
-_CURVES = {"left": 0.62, "width": 5.75, "sheet": 8.3}  # inches
+_CURVES = {"left": 0.72, "width": 5.7, "sheet": 8.35}  # inches
 _MOST_NAMED = 24  # curves that get a colour and a name of their own
 _FEW_EPOCHS = 30  # up to here each epoch gets a marker
-_BAR, _SPACE, _ROW = 0.34, 0.3, 2.6  # inches: width of a bar, between groups, height of a row of bars
+_BAR, _SPACE = 0.34, 0.3  # inches: width of a bar, between groups
+_ROW, _LOW_ROW = 2.6, 1.4  # inches: height of a row of bars, and of one of many
 _GROUPS_PER_ROW = 7
 
 
@@ -88,11 +89,12 @@ def loss_figure(content: ReportContent) -> Figure:
     _curve(losses, history, "validation_loss", label="validation", color="#d9541e", linewidth=1.6, linestyle="dashed")
     losses.set_ylabel("loss")
     for class_id, name in enumerate(names, start=1):
-        look = {"color": colours.class_colour(class_id), "linestyle": colours.class_linestyle(class_id), "linewidth": 1.3}
-        if not named:
-            look = {"color": colours.BACKGROUND, "linewidth": 0.5}
-        label = legend_label(name, 18) if named else f"each of {len(names)} classes" if class_id == 1 else None
-        _curve(dice, history, f"dice_{name}", label=label, **look)
+        if named:
+            look = {"color": colours.class_colour(class_id), "linestyle": colours.class_linestyle(class_id)}
+            _curve(dice, history, f"dice_{name}", label=legend_label(name, 18), linewidth=1.3, **look)
+        else:
+            label = f"each of {len(names)} classes" if class_id == 1 else None
+            _curve(dice, history, f"dice_{name}", label=label, linewidth=0.5, color=colours.BACKGROUND)
     _curve(dice, history, "validation_dice", label="mean", color=colours.INK, linewidth=2.2)
     dice.set(ylabel="validation Dice", ylim=(0, 1), xlabel="epoch")
     for axes in (losses, dice):
@@ -125,6 +127,8 @@ def _is_number(value: float | None) -> bool:
 
 def _finish_curves(axes: Axes, history: Sequence[Mapping[str, Any]], best_epoch: int) -> None:
     axes.grid(visible=True, axis="y")
+    axes.yaxis.set_label_coords(-0.095, 0.5)
+    axes.ticklabel_format(axis="y", scilimits=(-3, 4))  # a huge loss must not push its label off the sheet
     if not axes.lines:
         axes.text(0.5, 0.5, "no values", transform=axes.transAxes, ha="center", va="center", color=colours.MUTED)
     epochs = [row["epoch"] for row in history] or [1]
@@ -158,14 +162,15 @@ def dice_figure(content: ReportContent) -> Figure:
     rows = [groups[start : start + _GROUPS_PER_ROW] for start in range(0, len(groups), _GROUPS_PER_ROW)]
     widest = max(len(row) for row in rows)
     group_width = len(colours.LEVELS) * _BAR + _SPACE
-    width, row_height = max(4.6, widest * group_width), _ROW + 0.8
+    height = _ROW if len(rows) <= 4 else _LOW_ROW
+    width, row_height = max(4.6, widest * group_width), height + 0.8
     sheet = new_sheet(
         width + 0.85, 0.35 + len(rows) * row_height, title=f"{shortened(content.name, 40)}: average Dice per class",
         subtitles=[extent(content.summary)], notes=_dice_notes(content), synthetic=content.synthetic,
     )  # fmt: skip
     for index, row in enumerate(rows):
-        axes = sheet.axes(0.6, 0.55 + index * row_height, width * len(row) / widest, _ROW)
-        _draw_groups(axes, row)
+        axes = sheet.axes(0.6, 0.55 + index * row_height, width * len(row) / widest, height)
+        _draw_groups(axes, row, height)
     handles = [Patch(facecolor=colour, label=f"per {level}") for level, colour in colours.LEVELS.items()]
     place = (0.6 / sheet.size[0], 1 - sheet.top / sheet.size[1])
     sheet.figure.legend(handles=handles, loc="upper left", bbox_to_anchor=place, ncols=3, borderaxespad=0, borderpad=0)
@@ -180,30 +185,31 @@ def _groups(content: ReportContent) -> list[_Group]:
 
     background, *names = content.classes
     mean = {level: levels[level]["foreground"]["dice"] for level in colours.LEVELS}
+    number = mean["scan"]["n_classes"]  # of those that some reference shows
     return [
         *(_Group(shortened(name, 16), of_class(name)) for name in names),
-        _Group(f"mean of\n{len(names)} {'class' if len(names) == 1 else 'classes'}", mean),
+        _Group(f"mean of\n{number} {'class' if number == 1 else 'classes'}", mean),
         _Group(f"({shortened(background, 15)})\nnot in the mean", of_class(background), muted=True),
     ]
 
 
-def _draw_groups(axes: Axes, groups: Sequence[_Group]) -> None:
-    """Draw a row of groups; the x axis counts bars, so a group begins every three bars and a gap."""
+def _draw_groups(axes: Axes, groups: Sequence[_Group], height: float) -> None:
+    """Draw a row of groups, `height` inches high; the x axis counts bars: a group begins every three bars and a gap."""
     step = len(colours.LEVELS) + _SPACE / _BAR
     for index, group in enumerate(groups):
         palette = colours.MUTED_LEVELS if group.muted else colours.LEVELS
         for offset, (level, colour) in enumerate(palette.items()):
-            _draw_bar(axes, index * step + offset, group.figures[level], colour)
+            _draw_bar(axes, index * step + offset, group.figures[level], colour, height)
         middle, colour = index * step + (len(palette) - 1) / 2, colours.MUTED if group.muted else colours.INK
         for line, text in enumerate(group.label.split("\n")):
-            axes.text(middle, -0.145 - 0.062 * line, text, ha="center", va="baseline", size=8, color=colour)
+            axes.text(middle, -(0.38 + 0.16 * line) / height, text, ha="center", va="baseline", size=8, color=colour)
     axes.set_xticks([])
-    axes.text(-0.62, -0.03, "n", ha="right", va="top", size=7, color=colours.MUTED, style="italic")
+    axes.text(-0.62, -0.08 / height, "n", ha="right", va="top", size=7, color=colours.MUTED, style="italic")
     axes.set(xlim=(-0.5 - _SPACE / _BAR / 2, step * len(groups) - 0.5 - _SPACE / _BAR / 2), ylim=(0, 1), ylabel="Dice")
     axes.grid(visible=True, axis="y")
 
 
-def _draw_bar(axes: Axes, x: float, figure: Mapping[str, Any], colour: str) -> None:
+def _draw_bar(axes: Axes, x: float, figure: Mapping[str, Any], colour: str, height: float) -> None:
     """Draw one bar with its interval, its value above and its number of units below; a dash where there is none."""
     mean, bounds = figure["mean"], figure["interval"]
     top = 0.0
@@ -213,10 +219,10 @@ def _draw_bar(axes: Axes, x: float, figure: Mapping[str, Any], colour: str) -> N
     if bounds is not None:
         axes.vlines(x, *bounds, color=colours.INK, linewidth=1.1)
         top = max(top, bounds[1])
-    axes.text(x, top + 0.015, rate(mean), ha="center", va="bottom", size=7, clip_on=False)
+    axes.text(x, top + 0.04 / height, rate(mean), ha="center", va="bottom", size=7, clip_on=False)
     number = figure.get("n")  # a mean over classes has none
     if number is not None:
-        axes.text(x, -0.03, count(number), ha="center", va="top", size=7, color=colours.MUTED)
+        axes.text(x, -0.08 / height, count(number), ha="center", va="top", size=7, color=colours.MUTED)
 
 
 def extent(summary: Mapping[str, Any]) -> str:
@@ -228,11 +234,14 @@ def _dice_notes(content: ReportContent) -> list[str]:
     """Say what was counted, and where an interval is missing."""
     summary, names = content.summary, content.classes[1:]
     drawn = summary["bootstrap"]
-    notes = ["Dice of the predicted classes on the original grid, averaged over the units whose reference shows the "
-             "class; n is how many those are. A scan's slices are pooled, a patient is the mean of his or her scans."]  # fmt: skip
+    notes = [
+        "Dice of the predicted classes on the original grid, averaged over the units whose reference shows the class; "
+        "n is how many those are. A scan's slices are pooled, a patient is the mean of his or her scans."
+    ]
     if summary["n_patients"] < 2:
         return [*notes, f"{plural(summary['n_patients'], 'patient')}: no interval, for it takes two."]
-    text = f"Lines: {100 * drawn['confidence']:g} % interval, bootstrap over {plural(summary['n_patients'], 'patient')}."
+    patients = plural(summary["n_patients"], "patient")
+    text = f"Lines: {100 * drawn['confidence']:g} % interval, bootstrap over {patients}."
     levels = summary["levels"]["patient"]["classes"]
     lone = [f"{shortened(name, 16)} ({levels[name]['dice']['n']})" for name in names if levels[name]["dice"]["n"] < 2]
     if lone:

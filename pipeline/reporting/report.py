@@ -56,7 +56,7 @@ def render_report(content: ReportContent) -> str:
     return environment.get_template("report.html.j2").render(
         content=content,
         phantom=PHANTOM,
-        none=NONE,
+        dash=NONE,
         extent=extent(summary),
         verdict=_verdict(content),
         trust=_trust(summary),
@@ -100,8 +100,8 @@ def _trust(summary: Mapping[str, Any]) -> str:
         return f"{plural(patients, 'patient')}: no interval, for it takes two."
     few = f" With {patients} it is rough, and tends to come out too narrow." if patients < _FEW_PATIENTS else ""
     return (
-        f"The {100 * drawn['confidence']:g} % interval is a percentile bootstrap of {count(drawn['resamples'])} resamples of "
-        f"whole patients, for slices and scans of one patient resemble each other.{few}"
+        f"The {100 * drawn['confidence']:g} % interval is a percentile bootstrap: {count(drawn['resamples'])} times, "
+        f"whole patients were drawn anew, for slices and scans of one patient resemble each other.{few}"
     )
 
 
@@ -128,9 +128,9 @@ def _overlays(content: ReportContent) -> list[dict[str, Any]]:
                 overlay_figure([example], [""], content.classes, title=caption, synthetic=content.synthetic)
             ),
             "scores": [
-                (content.classes[class_id], colours.class_colour(class_id), rate(example.dice[content.classes[class_id]]))
-                for class_id in _shown(example)
-                if class_id
+                (name, colours.class_colour(class_id), rate(example.dice[name]))
+                for class_id, name in enumerate(content.classes)
+                if class_id and class_id in _shown(example)
             ],
         }
         for example, caption in zip(content.examples, content.captions, strict=True)
@@ -174,7 +174,8 @@ def _value(name: str, value: Any) -> str:
 def _cited(provenance: Mapping[str, Any]) -> dict[str, str]:
     """Name the versions that a citation needs."""
     versions, commit = provenance.get("versions", {}), provenance.get("git_commit")
+    name = f"Slicewise {versions.get('slicewise', '')}".strip()
     return {
-        "slicewise": " ".join(["Slicewise", str(versions.get("slicewise", ""))]).strip() + (f", commit {commit}" if commit else ""),
+        "slicewise": f"{name}, commit {commit}" if commit else name,
         "monai": f"MONAI {versions.get('monai', '')}".strip(),
     }

@@ -45,8 +45,8 @@ def class_rows(content: ReportContent) -> list[dict[str, Any]]:
             "counts": [count(of_class["slice"][key]) for key in ("missed", "spurious", "both_empty")],
         })  # fmt: skip
     mean = {
-        "name": f"mean of {len(content.classes) - 1}", "colour": "", "kind": "mean", "counts": [],
-        "scores": [_score(levels[level]["foreground"]["dice"]) for level in LEVELS],
+        "name": f"mean of {levels['scan']['foreground']['dice']['n_classes']}", "colour": "", "kind": "mean",
+        "counts": [], "scores": [_score(levels[level]["foreground"]["dice"]) for level in LEVELS],
     }  # fmt: skip
     return [*rows[1:], mean, rows[0]]
 
@@ -86,8 +86,8 @@ def unit_table(rows: Sequence[Mapping[str, Any]], key: str, classes: Sequence[st
     Returns
     -------
     UnitTable
-        Sorted by the mean Dice over the classes that the unit's reference shows; units that show none come last. At most
-        600 rows, fewer when there are many classes.
+        Sorted by the mean Dice over the classes that the unit's reference shows; units that show none come last. At
+        most 600 rows, fewer when there are many classes.
     """
     units: dict[str, dict[str, Mapping[str, Any]]] = {}
     for row in rows:
@@ -99,7 +99,9 @@ def unit_table(rows: Sequence[Mapping[str, Any]], key: str, classes: Sequence[st
     return UnitTable([_unit_row(unit, units[unit], means[unit], names) for unit in ordered[:most]], len(ordered))
 
 
-def _unit_row(unit: str, by_class: Mapping[str, Mapping[str, Any]], mean: float | None, names: Sequence[str]) -> dict[str, Any]:
+def _unit_row(
+    unit: str, by_class: Mapping[str, Mapping[str, Any]], mean: float | None, names: Sequence[str]
+) -> dict[str, Any]:
     cells = [(rate(by_class[name]["dice"]), _MARKS.get(by_class[name]["outcome"], "")) for name in names]
     return {"name": unit, "slices": count(by_class[names[0]]["slices"]), "mean": rate(mean), "cells": cells}
 

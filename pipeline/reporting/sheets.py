@@ -23,7 +23,7 @@ from matplotlib.textpath import text_to_path
 from pipeline.reporting import colours
 from pipeline.reporting.content import PHANTOM
 
-__all__ = ["DPI", "MARGIN", "NIGHT", "Sheet", "fitted", "in_house_style", "new_sheet", "png", "svg", "text_width", "wrapped"]
+__all__ = ["DPI", "MARGIN", "NIGHT", "Sheet", "fitted", "in_house_style", "new_sheet", "png", "svg", "text_width"]
 
 DPI = 130
 _INCH = 72.0  # points
@@ -31,7 +31,7 @@ MARGIN = 0.14  # inches
 _LEADING = 1.4
 _TITLE, _SUBTITLE, _NOTE = 11.0, 9.0, 8.0  # points
 NIGHT = {"paper": "#101316", "ink": "#eef1f4", "muted": "#a9b2bc", "warning": "#ff9a63"}
-DAY = {"paper": colours.PAPER, "ink": colours.INK, "muted": colours.MUTED, "warning": colours.WARNING}
+_DAY = {"paper": colours.PAPER, "ink": colours.INK, "muted": colours.MUTED, "warning": colours.WARNING}
 _STYLE = {
     "font.size": 9.0,
     "font.family": "DejaVu Sans",  # comes with matplotlib, so plots look alike everywhere
@@ -125,11 +125,12 @@ def new_sheet(
     night
         Light on dark, as images are looked at.
     """
-    shades, room = NIGHT if night else DAY, width - 2 * MARGIN
-    above = [(line, 9.0, "bold", shades["warning"]) for line in wrapped(PHANTOM, room, 9.0, "bold") if synthetic]
+    shades, room = NIGHT if night else _DAY, width - 2 * MARGIN
+    above = [(line, 9.0, "bold", shades["warning"]) for line in _wrapped(PHANTOM, room, 9.0, "bold") if synthetic]
     above += [(fitted(title, room, _TITLE, "bold"), _TITLE, "bold", shades["ink"])]
-    above += [(line, _SUBTITLE, "normal", shades["muted"]) for text in subtitles for line in wrapped(text, room, _SUBTITLE)]
-    below = [(line, _NOTE, "normal", shades["muted"]) for text in notes for line in wrapped(text, room, _NOTE)]
+    muted = shades["muted"]
+    above += [(line, _SUBTITLE, "normal", muted) for one in subtitles for line in _wrapped(one, room, _SUBTITLE)]
+    below = [(line, _NOTE, "normal", muted) for one in notes for line in _wrapped(one, room, _NOTE)]
     top = 2 * MARGIN + _height(above)
     height = top + body + MARGIN + (_height(below) + MARGIN if below else 0.0)
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor=shades["paper"])
@@ -175,7 +176,7 @@ def fitted(text: str, room: float, size: float, weight: str = "normal") -> str:
     return "…"
 
 
-def wrapped(text: str, room: float, size: float, weight: str = "normal") -> list[str]:
+def _wrapped(text: str, room: float, size: float, weight: str = "normal") -> list[str]:
     """Break a text into lines of at most `room` inches."""
     lines: list[str] = []
     for word in text.split():

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]  # of one device and type, as AveragedModel hands them over
+
 
 def averaged(network: nn.Module, decay: float) -> AveragedModel:
     """PyTorch's AveragedModel with a moving average, the statistics of BatchNorm included.
@@ -19,11 +21,12 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
         random start is soon forgotten.
     """
 
-    def moved(average: torch.Tensor, current: torch.Tensor, updates: torch.Tensor | int) -> torch.Tensor:
+    def move(averages: Tensors, currents: Tensors, updates: torch.Tensor | int) -> None:
         count = int(updates)
         keep = min(decay, (1 + count) / (10 + count))
-        if not average.is_floating_point():
-            return current
-        return torch.lerp(average, current, 1 - keep)
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, currents, 1 - keep)
+        else:  # BatchNorm's counter of batches
+            torch._foreach_copy_(averages, currents)
 
-    return AveragedModel(network, avg_fn=moved, use_buffers=True)
+    return AveragedModel(network, multi_avg_fn=move, use_buffers=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,23 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         When it is missing, damaged, holds anything but tensors and plain values, or is of another format.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch.load does not look at the checksums
+        if damaged is not None:
+            raise zipfile.BadZipFile(damaged)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise RunError("no such checkpoint", where=str(path), remedy="Was the run finished") from error
+        raise RunError("no such checkpoint", where=str(path), remedy="Let the run that writes it finish") from error
+    except OSError as error:
+        raise RunError(
+            f"cannot be read ({error.strerror})", where=str(path), remedy="Check it and its rights"
+        ) from error
     except pickle.UnpicklingError as error:
         raise RunError(
             "holds more than tensors and plain values, or is damaged; it was not loaded", where=str(path),
             remedy="Use a checkpoint that this program wrote",
         ) from error  # fmt: skip
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+    except Exception as error:  # PyTorch has many words for a file that is cut off or damaged
         raise RunError(f"a damaged checkpoint ({type(error).__name__})", where=str(path),
                        remedy="Use the one before it, or train again") from error  # fmt: skip
     if not isinstance(state, dict) or state.get("format") != FORMAT:

@@ -43,7 +43,9 @@ def tune_cpu(threads: int | None) -> None:
         torch.set_num_threads(threads)
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, _KEEP_BYTES)
+        # Some releases of glibc take no more than 32 MiB as the first threshold; 0 says that it was refused.
+        if not libc.mallopt(_M_MMAP_THRESHOLD, _KEEP_BYTES):
+            libc.mallopt(_M_MMAP_THRESHOLD, 2**25)
         libc.mallopt(_M_TRIM_THRESHOLD, 2 * _KEEP_BYTES - 1)
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from pipeline.errors import ConfigError
@@ -20,7 +21,6 @@ def build_loss(target: Mapping[str, Any]) -> nn.Module:
         When it refuses its parameters, with what it said.
     """
     import monai.losses
-    import torch
 
     name = str(target["_target_"]).removeprefix("monai.losses.")
     parameters = {key: value for key, value in target.items() if key != "_target_"}
@@ -31,6 +31,27 @@ def build_loss(target: Mapping[str, Any]) -> nn.Module:
     except Exception as error:  # whatever the library says of the user's parameters
         raise ConfigError(f"{name} refuses its parameters: {error}", where="loss") from error
     return loss
+
+
+def check_loss(loss: nn.Module, classes: int, device: torch.device) -> None:
+    """Try a loss on a few pixels: weights of a wrong length, say, show only when it is used.
+
+    Raises
+    ------
+    ConfigError
+        When it refuses logits of `classes` classes, or gives more than one number.
+    """
+    logits = torch.zeros(2, classes, 4, 4, device=device)
+    labels = (torch.arange(32, device=device) % classes).to(torch.uint8).view(2, 1, 4, 4)
+    try:
+        with torch.no_grad():
+            value = loss(logits, labels)
+    except Exception as error:  # whatever the library says of the user's parameters
+        what = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise ConfigError(f"cannot be used with {classes} classes: {what}", where="loss") from error
+    if value.numel() != 1:
+        raise ConfigError(f"gives {value.numel()} numbers a batch, not one", where="loss",
+                          remedy="Set reduction: mean")  # fmt: skip
 
 
 def rate_factor(progress: float, schedule: str, warmup: float) -> float:

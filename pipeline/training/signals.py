@@ -20,7 +20,10 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Turn SIGTERM, SIGINT and SIGUSR1 into a flag; a second SIGINT interrupts at once."""
+    """Turn SIGTERM, SIGINT and SIGUSR1 into a flag; a second SIGINT interrupts at once.
+
+    Works in the main thread only, as Python's signals do; the handlers from before come back at the end.
+    """
     request = StopRequest()
     before: dict[int, Any] = {}
 
@@ -29,12 +32,11 @@ def stop_on_signals() -> Iterator[StopRequest]:
             raise KeyboardInterrupt
         request.name = signal.Signals(number).name
 
-    for name in ("SIGTERM", "SIGINT", "SIGUSR1"):
-        number = getattr(signal, name, None)
-        if number is not None:
-            before[number] = signal.signal(number, note)
     try:
+        for wanted in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            before[wanted] = signal.signal(wanted, note)
         yield request
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # None stands for a handler that was not set from Python, and cannot be set again from there.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

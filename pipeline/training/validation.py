@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from monai.metrics import DiceMetric
 from torch import nn
 
 from pipeline.data.slices import SliceBank
-from pipeline.networks.apply import WindowSettings, chunks, slice_logits
+from pipeline.errors import RunError
+from pipeline.networks.apply import WindowSettings, is_out_of_memory, slice_logits
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class ValidationResult:
     Attributes
     ----------
     loss
-        The training loss, averaged over scans.
+        The training loss: the mean over scans of the mean over their slices, taken in batches spread over the scan.
     dice
         (K - 1,) hard Dice of each class but the background, averaged over the scans that show it; NaN where none does.
     """
@@ -52,33 +52,58 @@ class ScanDice:
 
     def __init__(self, bank: SliceBank, loss: nn.Module, settings: WindowSettings) -> None:
         self.bank, self.loss, self.settings = bank, loss, settings
-        groups: dict[tuple[str, int], list[int]] = {}
-        for index in range(len(bank)):
-            key = (bank.cases[bank.case[index]].scan, int(bank.group[index]))
-            groups.setdefault(key, []).append(index)
-        self._scans: Sequence[np.ndarray] = [np.array(members) for members in groups.values()]
+        self._scans = [self._batches(members) for members in bank.scans()]
+
+    def _batches(self, members: np.ndarray) -> list[np.ndarray]:
+        """A scan's slices in batches of one size, each spread over the whole scan.
+
+        The loss of a batch of neighbouring slices at the end of a scan would lack classes that training batches have.
+        """
+        batches: list[np.ndarray] = []
+        for group in np.unique(self.bank.group[members]):
+            alike = members[self.bank.group[members] == group]
+            count = -(-len(alike) // self.settings.batch_size)
+            batches += [alike[first::count] for first in range(count)]
+        return batches
 
     @torch.inference_mode()
     def __call__(self, network: nn.Module) -> ValidationResult:
-        """Validate; the network is left in evaluation mode."""
+        """Validate; the network is left in evaluation mode.
+
+        Raises
+        ------
+        RunError
+            When the device's memory does not suffice.
+        """
         network.eval()
+        try:
+            results = [self._scan(network, batches) for batches in self._scans]
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise RunError(
+                f"the device's memory does not suffice to validate {self.settings.batch_size} slices together",
+                where="inference.batch_size", remedy="Lower inference.batch_size",
+            ) from error  # fmt: skip
+        dice = np.stack([scan_dice for _, scan_dice in results])
+        shown = ~np.isnan(dice)
+        sums, counts = np.where(shown, dice, 0).sum(axis=0), shown.sum(axis=0)
+        mean = np.divide(sums, counts, out=np.full(len(sums), math.nan), where=counts > 0)
+        return ValidationResult(float(np.mean([loss for loss, _ in results])), mean)
+
+    def _scan(self, network: nn.Module, batches: Sequence[np.ndarray]) -> tuple[float, np.ndarray]:
+        """Loss and Dice (K - 1,) of one scan, its slices taken together as one volume."""
         classes = self.bank.classes
-        metric = DiceMetric(include_background=False, reduction="none", num_classes=classes)
-        losses = []
-        for members in self._scans:
-            batches = [self.bank.batch(members[part]) for part in chunks(len(members), self.settings.batch_size)]
-            logits = torch.cat([slice_logits(network, batch["image"], self.settings) for batch in batches])
-            labels = torch.cat([batch["label"] for batch in batches])
-            # The loss of a whole scan: a batch of its end slices would lack classes that training batches have.
-            losses.append(float(self.loss(logits, labels)))
-            # A scan is one volume to the metric: (1, 1, S, H, W) class indices.
-            predicted, reference = logits.argmax(1, keepdim=True), labels.long()
-            metric(y_pred=predicted.transpose(0, 1)[None], y=reference.transpose(0, 1)[None])
-        scores = metric.get_buffer()
-        dice = np.full(classes - 1, math.nan)
-        for index in range(classes - 1):
-            column = scores[:, index]
-            column = column[~torch.isnan(column)]
-            if len(column):
-                dice[index] = float(column.mean())
-        return ValidationResult(float(np.mean(losses)), dice)
+        confusion = torch.zeros(classes * classes, dtype=torch.int64)
+        loss = 0.0
+        for indices in batches:
+            batch = self.bank.batch(indices)
+            logits = slice_logits(network, batch["image"], self.settings)
+            loss += float(self.loss(logits, batch["label"])) * len(indices)
+            pairs = batch["label"][:, 0].long() * classes + logits.argmax(1)
+            confusion += torch.bincount(pairs.flatten(), minlength=classes * classes).cpu()
+        table = confusion.view(classes, classes).numpy()
+        hits, reference, predicted = np.diag(table), table.sum(axis=1), table.sum(axis=0)
+        dice = np.full(classes, math.nan)
+        np.divide(2.0 * hits, reference + predicted, out=dice, where=reference > 0)
+        return loss / sum(len(indices) for indices in batches), dice[1:]

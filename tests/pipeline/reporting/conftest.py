@@ -1,0 +1,99 @@
+"""A small finished run, made by hand, for every test of the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.evaluation import overlap
+from pipeline.evaluation.aggregation import evaluate
+from pipeline.evaluation.confusion import CaseCounts, slice_confusions
+from pipeline.reporting.content import Example, ReportContent
+
+CLASSES = ("background", "bone", "rectum")
+
+
+def example(reference: np.ndarray, prediction: np.ndarray, classes: tuple[str, ...], **changes: Any) -> Example:
+    """An example whose Dice is that of its masks."""
+    scores = overlap.dice(slice_confusions(reference, prediction, len(classes)))[0].tolist()
+    image = np.linspace(0, 1, reference.size, dtype=np.float32).reshape(reference.shape)
+    given: dict[str, Any] = {
+        "case": "case_1", "slice": 7, "image": image, "reference": reference, "prediction": prediction,
+        "pixel_size": (1.0, 1.0), "axis_codes": None,
+        "dice": {name: None if math.isnan(value) else value for name, value in zip(classes, scores, strict=True)},
+    }  # fmt: skip
+    return Example(**(given | changes))
+
+
+def counted(n_patients: int, n_cases: int, n_classes: int) -> list[CaseCounts]:
+    """Cases with every class, but the last class missed in each patient's first case and spurious in two."""
+    rng = np.random.default_rng(0)
+    counts = []
+    for patient in range(n_patients):
+        for index in range(n_cases):
+            confusion = rng.integers(1, 9, (1, n_classes, n_classes)) + 40 * np.eye(n_classes, dtype=int)
+            if index == 0:
+                confusion[:, :, -1] = 0
+            if index in (1, 2):
+                confusion[:, -1, :] = 0
+            counts.append(CaseCounts(f"case_{patient}_{index}", f"scan_{patient}", f"p{patient}", confusion))
+    return counts
+
+
+def epoch(number: int, classes: tuple[str, ...], **changes: Any) -> dict[str, Any]:
+    """A row of the history."""
+    return {
+        "epoch": number, "step": 10 * number, "seconds": 2.0, "slices_per_second": 80.0, "learning_rate": 1e-3,
+        "train_loss": 1 / number, "validation_loss": 1.5 / number, "validation_dice": 1 - 1 / (number + 1),
+        **{f"dice_{name}": 1 - 1 / (number + index) for index, name in enumerate(classes[1:], start=2)},
+    } | changes  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def make_content() -> Callable[..., ReportContent]:
+    def make(
+        classes: tuple[str, ...] = CLASSES, n_patients: int = 3, n_cases: int = 4, epochs: int = 4, **changes: Any
+    ) -> ReportContent:
+        found = evaluate(counted(n_patients, n_cases, len(classes)), classes, resamples=100)
+        mask = np.zeros((12, 8), dtype=np.uint8)
+        mask[2:7, 2:5] = 1
+        shown = example(mask, np.roll(mask, 1, 0), classes), example(mask, mask, classes, case="case_2", slice=None)
+        given: dict[str, Any] = {
+            "title": "A small run", "name": "small", "classes": classes, "synthetic": True,
+            "warnings": ("Mind the gap.",), "examples": shown, "captions": ("worst", "best"),
+            "summary": found.summary, "cases": found.cases, "patients": found.patients,
+            "history": [epoch(number, classes) for number in range(1, epochs + 1)], "best_epoch": max(1, epochs - 1),
+            "dataset": [
+                {"split": split, "patients": 2, "scans": 3, "cases": 4, "slices": 1200, "sizes": "12 × 8",
+                 "spacing": "", **{f"{what}_{name}": 300 for name in classes for what in ("slices_with", "voxels")}}
+                for split in ("train", "test")
+            ],
+            "config_text": "name: small\n",
+            "provenance": {
+                "command": ["bin/run_pipeline", "a b.yaml"], "seed": 3, "git_commit": None, "wall_seconds": 75.0,
+                "peak_memory_bytes": 2**30, "versions": {"slicewise": "9.8.7", "monai": "1.2.3"},
+            },
+            "repeat": "bin/run_pipeline runs/small/001/config.yaml",
+        }  # fmt: skip
+        return ReportContent(**(given | changes))
+
+    return make
+
+
+@pytest.fixture
+def make_example() -> Callable[..., Example]:
+    """The function `example` above, for three classes."""
+
+    def make(reference: np.ndarray, prediction: np.ndarray | None = None, **changes: Any) -> Example:
+        return example(reference, reference if prediction is None else prediction, CLASSES, **changes)
+
+    return make
+
+
+@pytest.fixture
+def make_epoch() -> Callable[..., dict[str, Any]]:
+    return epoch

@@ -1,0 +1,103 @@
+"""Progress as plain lines where there is no terminal, and as a bar where there is one."""
+
+from __future__ import annotations
+
+import io
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline import progress
+from pipeline.progress import Progress, stage
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    clock = SimpleNamespace(now=50.0)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+def test_a_line_every_ten_seconds_and_one_at_the_end(
+    clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with stage("read", 30, "slices") as told:
+        for _ in range(25):
+            clock.now += 1
+            told.advance()
+    out, err = capsys.readouterr()
+    assert out == "", "standard output is for results"
+    assert err.splitlines() == [
+        "read: 10/30 slices, 1 slices/s",
+        "read: 20/30 slices, 1 slices/s",
+        "read: 25/30 slices, 1 slices/s",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds", "shown"), [(1, 4, "0.25"), (1, 300, "0.0033"), (99, 10, "9.9"), (1234, 1, "1234"), (0, 1, "")]
+)
+def test_rates_have_digits_that_matter(
+    clock: SimpleNamespace, capsys: pytest.CaptureFixture[str], count: int, seconds: float, shown: str
+) -> None:
+    told = Progress("read", None, "cases")
+    clock.now += seconds
+    if count:
+        told.advance(count)
+        capsys.readouterr()
+    told.close()
+    assert capsys.readouterr().err == (f"read: {count} cases, {shown} cases/s\n" if count else "")
+
+
+def test_figures_are_told_with_the_latest_values(clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    told = Progress("train", None, "slices")
+    told.advance(5, loss="0.9", best_dice="0.1")
+    clock.now += 10
+    told.advance(5, loss="0.4")
+    assert capsys.readouterr().err == "train: 10 slices, 1 slices/s, loss 0.4, best_dice 0.1\n"
+    told.write("epoch 1")
+    assert capsys.readouterr().err == "epoch 1\n"
+
+
+def test_the_last_line_comes_after_an_error_too(clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ZeroDivisionError), stage("read", 3, "cases") as told:
+        clock.now += 2
+        told.advance()
+        raise ZeroDivisionError
+    assert capsys.readouterr().err == "read: 1/3 cases, 0.5 cases/s\n"
+
+
+def test_threads_may_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sys.getswitchinterval()
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    told = Progress("read", None, "cases")
+    try:
+        sys.setswitchinterval(1e-6)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: [told.advance() for _ in range(500)], range(8)))
+    finally:
+        sys.setswitchinterval(before)
+    assert told.done == 4000
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("total", [7, None])
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, total: int | None) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with stage("predict", total, "slices") as told:
+        told.advance(3, loss="0.25")
+        told.write("epoch 1")
+        told.advance(4)
+    text = terminal.getvalue()
+    assert "predict" in text
+    assert "epoch 1\n" in text
+    assert ("100%" in text and "7/7" in text) == (total is not None)
+    assert "loss=0.25" in text
+    assert "slices, " not in text, "no plain lines besides"

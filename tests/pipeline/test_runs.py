@@ -1,0 +1,284 @@
+"""The run folder: numbered, whole files, and where results came from."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipeline import runs
+from pipeline.errors import ConfigError, RunError
+from pipeline.runs import (
+    RunLog,
+    create_run_folder,
+    existing_run_folder,
+    git_commit,
+    own_version,
+    peak_memory_bytes,
+    provenance,
+    write_bytes,
+    write_json,
+    write_text,
+)
+
+
+def test_runs_are_numbered_and_latest_points_to_the_newest(tmp_path: Path) -> None:
+    folders = [create_run_folder(tmp_path, "hipmri") for _ in range(3)]
+    assert folders == [tmp_path / "runs" / "hipmri" / number for number in ("001", "002", "003")]
+    latest = tmp_path / "runs" / "hipmri" / "latest"
+    assert latest.is_symlink()
+    assert os.readlink(latest) == "003", "relative, so that the project may be moved"
+    assert sorted(path.name for path in folders[0].iterdir()) == [
+        "checkpoints", "evaluation", "log.txt", "plots", "predictions",
+    ]  # fmt: skip
+    assert sorted(path.name for path in latest.parent.iterdir()) == ["001", "002", "003", "latest"]
+    assert create_run_folder(tmp_path, "other").name == "001"
+
+
+def test_numbers_go_on_after_the_highest(tmp_path: Path) -> None:
+    parent = tmp_path / "runs" / "a"
+    for name in ("007", "999", "12", "notes", "0100"):
+        (parent / name).mkdir(parents=True)
+    assert create_run_folder(tmp_path, "a").name == "1000"
+    assert create_run_folder(tmp_path, "a").name == "1001"
+
+
+def test_two_runs_at_one_moment_get_two_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mkdir, stolen = Path.mkdir, []
+
+    def race(self: Path, *args: Any, **kwargs: Any) -> None:
+        if self.name == "001" and not stolen:
+            stolen.append(mkdir(self))  # another run takes the number between the look and the making
+        mkdir(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", race)
+    assert create_run_folder(tmp_path, "a").name == "002"
+
+
+def test_out_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = create_run_folder(tmp_path, "a", Path("deep/er"))
+    assert folder == tmp_path / "deep" / "er"
+    assert (folder / "log.txt").read_text() == ""
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "empty").mkdir()
+    assert create_run_folder(tmp_path, "a", tmp_path / "empty") == tmp_path / "empty"
+
+
+def test_an_out_with_something_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").touch()
+    with pytest.raises(ConfigError, match="not empty") as fault:
+        create_run_folder(tmp_path, "a", tmp_path / "out")
+    assert fault.value.where == str(tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(RunError, match="cannot be written") as fault:
+        create_run_folder(tmp_path, "a", tmp_path / "out")
+    assert fault.value.where == str(tmp_path / "out")
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(RunError, match="cannot be written"):
+        create_run_folder(tmp_path, "a")
+
+
+def test_a_folder_without_the_right_to_write_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(self: Path, *_: Any, **__: Any) -> None:  # a user root may write anywhere
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", denied)
+    with pytest.raises(RunError, match="Permission denied") as fault:
+        create_run_folder(tmp_path, "a", tmp_path / "out")
+    assert fault.value.where == str(tmp_path / "out")
+    assert "--out DIR" in fault.value.remedy
+
+
+def test_a_full_disk_is_told_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=42_000_000))
+    with pytest.raises(RunError, match="only 42 MB are free") as fault:
+        create_run_folder(tmp_path, "a")
+    assert fault.value.where == str(tmp_path / "runs" / "a" / "001")
+
+
+def test_the_newest_run_is_gone_on_with(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no run to resume"):
+        existing_run_folder(tmp_path, "a")
+    folders = [create_run_folder(tmp_path, "a") for _ in range(2)]
+    for folder in folders:
+        write_text(folder / "config.yaml", "name: a\n")
+    assert existing_run_folder(tmp_path, "a") == folders[1]
+    assert existing_run_folder(tmp_path, "a", folders[0]) == folders[0]
+    with pytest.raises(ConfigError, match="no run to resume") as fault:
+        existing_run_folder(tmp_path, "a", tmp_path)
+    assert fault.value.where == str(tmp_path)
+
+
+def test_files_are_written_over_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    for content in (b"first", b"", b"\x00\xff" * 1000):
+        write_bytes(path, content)
+        assert path.read_bytes() == content
+    write_text(path, "ä\n")
+    assert path.read_bytes() == "ä\n".encode()
+    assert [name.name for name in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_written_files_have_the_rights_that_the_user_gives(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_text(tmp_path / "a", "")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+
+
+def test_a_name_may_be_as_long_as_names_are(tmp_path: Path) -> None:
+    name = "x" * 255
+    write_text(tmp_path / name, "long")
+    assert (tmp_path / name).read_text() == "long"
+
+
+@pytest.mark.parametrize("crash", [OSError(28, "No space left on device"), KeyboardInterrupt(), MemoryError()])
+@pytest.mark.parametrize("point", ["fsync", "replace"])
+def test_a_crash_between_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash: BaseException, point: str
+) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    seen: list[list[str]] = []
+
+    def fail(*_: Any) -> None:
+        seen.append(sorted(name.name for name in tmp_path.iterdir()))
+        assert path.read_text() == "old"
+        raise crash
+
+    monkeypatch.setattr(os, point, fail)
+    expected = RunError if isinstance(crash, OSError) else type(crash)
+    with pytest.raises(expected) as error:
+        write_text(path, "new")
+    if isinstance(error.value, RunError):
+        assert "No space left" in error.value.what
+        assert error.value.where == str(path)
+    assert len(seen[0]) == 2, "the new one was beside it"
+    assert path.read_text() == "old"
+    assert [name.name for name in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_the_content_is_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *args, name=name, real=real: (order.append(name), real(*args)))
+    write_text(tmp_path / "a", "text")
+    assert order == ["fsync", "replace"]
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="cannot be written") as fault:
+        write_text(tmp_path / "gone" / "a", "")
+    assert fault.value.where == str(tmp_path / "gone" / "a")
+
+
+def test_json_has_no_nan(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": [1, None, "ä"]})
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "b": [\n    1,\n    null,\n    "ä"\n  ]\n}\n'
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="JSON"):
+            write_json(tmp_path / "b.json", {"b": value})
+    assert not (tmp_path / "b.json").exists()
+
+
+def test_the_log_has_lines_with_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(runs, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    log = RunLog(tmp_path / "log.txt")
+    log("started: bin/run_pipeline a b")
+    now[0] += 61.25
+    log("ä")
+    assert (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines() == [
+        "      0.0 s  started: bin/run_pipeline a b",
+        "     61.2 s  ä",
+    ]
+    RunLog(tmp_path / "log.txt")("again")
+    assert len((tmp_path / "log.txt").read_text().splitlines()) == 3, "a resumed run goes on with the same file"
+    with pytest.raises(RunError, match="cannot be written"):
+        RunLog(tmp_path)("a folder")
+
+
+def test_provenance_is_complete_and_ready_for_json() -> None:
+    started = time.time() - 5
+    found = provenance(["bin/run", "a b"], seed=3, device="cpu (2 threads)", dataset={"cases": 4}, started=started)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["format"] == 1
+    assert (found["command"], found["seed"], found["device"]) == (["bin/run", "a b"], 3, "cpu (2 threads)")
+    assert found["dataset"] == {"cases": 4}
+    assert {"python", "slicewise", "torch", "monai", "numpy", "nibabel"} <= found["versions"].keys()
+    assert all(re.match(r"\d+\.\d+", version) for version in found["versions"].values())
+    assert 4.9 < found["wall_seconds"] < 60
+    stamp = time.strptime(found["started"], "%Y-%m-%dT%H:%M:%S%z")
+    assert abs(time.mktime(stamp) - started) < 2 or stamp.tm_gmtoff is not None
+    assert found["peak_memory_bytes"] > 10_000_000
+    assert found["cpus"] == os.cpu_count()
+    assert found["platform"]
+
+
+def test_peak_memory_is_in_bytes() -> None:
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("the kernel's own count of the peak is on Linux only")
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)
+    assert found
+    assert peak_memory_bytes() == pytest.approx(int(found[1]) * 1024, rel=0.02)
+
+
+def test_the_version_is_that_of_setup_cfg(monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib import metadata
+
+    text = (Path(runs.__file__).parents[1] / "setup.cfg").read_text()
+    written = re.search(r"^version = (.+)$", text, re.MULTILINE)
+    assert written
+
+    def unknown(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", unknown)
+    assert own_version() == written[1]
+    monkeypatch.setattr(metadata, "version", lambda name: f"9.9 of {name}")
+    assert own_version() == "9.9 of slicewise"
+
+
+def test_the_commit_is_that_of_the_checkout_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    assert git_commit(tmp_path) is None
+
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        command = ["git", "-C", str(tmp_path / "repo"), *identity, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    (tmp_path / "repo" / "inner").mkdir(parents=True)
+    git("init", "-q")
+    assert git_commit(tmp_path / "repo") is None, "no commit yet"
+    (tmp_path / "repo" / "file").write_text("1")
+    git("add", "file")
+    git("commit", "-q", "-m", "one")
+    commit = git("rev-parse", "HEAD")
+    assert git_commit(tmp_path / "repo") == commit
+    (tmp_path / "repo" / "untracked").touch()
+    assert git_commit(tmp_path / "repo") == commit
+    (tmp_path / "repo" / "file").write_text("2")
+    assert git_commit(tmp_path / "repo") == f"{commit}+changes"
+    assert git_commit(tmp_path / "repo" / "inner") is None, "somebody else's repository around an installed copy"
+    monkeypatch.setenv("PATH", "")
+    assert git_commit(tmp_path / "repo") is None
