@@ -37,7 +37,7 @@ class Progress:
             from tqdm import tqdm
 
             self._bar = tqdm(
-                total=total, desc=f"{name:<9}", unit=f" {unit}", dynamic_ncols=True, leave=True, mininterval=0.2,
+                total=total, desc=f"{name:<18}", unit=f" {unit}", dynamic_ncols=True, leave=True, mininterval=0.2,
                 bar_format=_BAR if total else None,
             )  # fmt: skip
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from transforms.nifti import ReadOptions
 
-_CHANGES_OF_TYPE = frozenset(("ToTensord", "EnsureType", "EnsureTyped", "CastToType", "CastToTyped"))
 _FAILED_STEP = re.compile(r"applying transform <[\w.]*\.(\w+) object")
 
 
@@ -175,9 +174,8 @@ class PrepareChain:
 
         if not isinstance(prepared, MetaTensor):
             raise ChainError("the prepared image has lost its trace, so that nothing can be taken back")
-        # Changes of type are traced as well, but have no place in the way back: they would strip the trace.
-        moves = [step for step in prepared.applied_operations if step.get("class") not in _CHANGES_OF_TYPE]
-        data = {"image": MetaTensor(values, meta=dict(prepared.meta), applied_operations=moves)}
+        trace = list(prepared.applied_operations)  # a copy: each step takes its own off the end
+        data = {"image": MetaTensor(values, meta=dict(prepared.meta), applied_operations=trace)}
         for step in reversed(self._steps):
             # A step that had nothing to do left no trace: a Resized to the size that the image has, say.
             trace = data["image"].applied_operations

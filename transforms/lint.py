@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from transforms.catalog import OWN_TRANSFORMS
+from transforms.catalog import OWN_TRANSFORMS, transform_names
 
 KEYS = ("image", "label")
 
@@ -78,6 +78,8 @@ def lint_chain(prepare: Sequence[Entry], augment: Sequence[Entry]) -> Iterator[L
 
 def _lint_start(prepare: Sequence[Entry]) -> Iterator[LintProblem]:
     names = [target_name(entry) for entry in prepare]
+    if not transform_names().issuperset(names):
+        return  # what seems to be missing may be misspelt, which is told elsewhere
     if names and names[0] != "LoadImaged":
         yield LintProblem(("prepare", 0), f"begins with {names[0]}", "Begin with LoadImaged, keys: [image, label]")
     if names and not any(entry.get("ensure_channel_first") is True for entry in prepare[:1]):

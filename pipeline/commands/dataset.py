@@ -80,8 +80,8 @@ def _stand_in(config: Config, overrides: Sequence[str], allowed: bool) -> Config
         raise ConfigError(f"no such config: {path}", where=config.where("data", "stand_in"))
     print(
         f"{message}\n\n"
-        f"*** PHANTOM: until then {path} runs instead, on synthetic images made by equations. ***\n"
-        "*** Its figures say nothing about patients. --no-stand-in stops here instead.     ***\n",
+        f"*** PHANTOM: until then, {path} runs in its place, on synthetic images made by equations.\n"
+        "*** Its figures say nothing about patients. With --no-stand-in, this command stops here.\n",
         file=sys.stderr,
     )
     return load_config(path, overrides)

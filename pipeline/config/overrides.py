@@ -50,6 +50,8 @@ def apply_override(document: Document, override: str, folder: Path) -> None:
         return
     path = _assign(document.value, key.strip().split("."), value, source)
     document.forget(path)
+    for stop in range(1, len(path)):
+        document.marks.setdefault(path[:stop], Mark(source))  # of a section that had not been written before
     document.marks[path] = Mark(source)
 
 

@@ -9,6 +9,8 @@ import yaml
 from pipeline.config.load import Config
 from pipeline.config.yaml_source import resolve_scalar
 
+_LINE_ENDS = frozenset("\r\n\x85\u2028\u2029")
+
 
 class _Writer(yaml.SafeDumper):
     """Quotes every text that `resolve_scalar` would take for something else: PyYAML writes '1e-4' without."""
@@ -16,6 +18,8 @@ class _Writer(yaml.SafeDumper):
 
 def _text(writer: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = None if isinstance(resolve_scalar(text), str) else "'"
+    if _LINE_ENDS & set(text):
+        style = '"'  # in any other form they would be folded into a space
     return writer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -21,9 +21,8 @@ from transforms.catalog import (
 )
 
 OWN_NETWORKS = {"UNet": Path(__file__).parents[1] / "networks" / "unet.py"}
-MONAI_NETWORKS = frozenset(
-    "AttentionUnet BasicUNet DynUNet HighResNet SegResNet SwinUNETR UNETR UNet VNet".split()
-)  # each gives one tensor of logits in the image's own size
+# Each gives one tensor of logits in the image's own size. SwinUNETR and UNETR need einops, which is not required here.
+MONAI_NETWORKS = frozenset("AttentionUnet BasicUNet DynUNet HighResNet SegResNet UNet VNet".split())
 NETWORK_PREFIX = "monai.networks.nets."
 MONAI_LOSSES = frozenset(
     "DiceCELoss DiceFocalLoss DiceLoss FocalLoss GeneralizedDiceFocalLoss GeneralizedDiceLoss TverskyLoss".split()

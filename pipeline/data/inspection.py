@@ -199,9 +199,8 @@ def _value_faults(case: Case, values: np.ndarray, classes: int) -> list[DataErro
 
 
 def _digest(array: np.ndarray) -> bytes:
-    native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     found = hashlib.blake2b(f"{array.dtype.kind} {array.shape}".encode(), digest_size=16)
-    found.update(native.data)
+    found.update(np.ascontiguousarray(array).data)
     return found.digest()
 
 

@@ -45,14 +45,15 @@ def hipmri_is_missing(root: Path) -> bool:
 
 def hipmri_missing_message(root: Path) -> DataError:
     """What is missing, where to get it and what it should look like."""
-    pairs = "; ".join(f"{images} with {labels}" for images, labels in HIPMRI_FOLDERS.values())
+    pairs = "\n".join(f"    {images:<23}{labels}" for images, labels in HIPMRI_FOLDERS.values())
     return DataError(
-        f"no HipMRI data here. Expected six folders of 2D slices: {pairs}",
+        f"no HipMRI data here; expected six folders of 2D slices, images and masks:\n{pairs}\n"
+        f"  The study: Dowling and Greer, CSIRO, https://doi.org/{HIPMRI_DOI} (3D volumes; the 2D slices are derived from\n"
+        "  them). Read the licence, and acknowledge the HipMRI Study",
         where=str(root),
         remedy=(
-            f"The study's data: Dowling and Greer, CSIRO, https://doi.org/{HIPMRI_DOI} (read the licence; acknowledge "
-            "the HipMRI Study). Point to the folder that holds the six with HIPMRI_ROOT=DIR or --set data.root=DIR, or "
-            "make synthetic data with bin/make_phantom DIR"
+            "\n  Point to the folder that holds the six: HIPMRI_ROOT=DIR, or --set data.root=DIR\n"
+            "  Or write synthetic data to one: bin/make_phantom DIR"
         ),
     )
 

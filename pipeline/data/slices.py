@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from pipeline.data.cases import Case, check_neighbours, reading_order, scan_key
 from pipeline.errors import DataError
+
+
+class Samples(Protocol):
+    """A list of prepared samples, or MONAI's CacheDataset of them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
 
 
 class SliceBank:
@@ -20,7 +28,7 @@ class SliceBank:
     cases
         The cases, in the order of `samples`.
     samples
-        Prepared ``image`` and ``label``, each (S, H, W).
+        Prepared ``image`` and ``label``, each (S, H, W), one sample a case.
     classes
         How many classes there are.
     context
@@ -36,15 +44,15 @@ class SliceBank:
         (N, K) whether a slice shows a class.
     """
 
-    def __init__(
-        self, cases: Sequence[Case], samples: Iterable[Mapping[str, Any]], classes: int, context: int = 0
-    ) -> None:
+    def __init__(self, cases: Sequence[Case], samples: Samples, classes: int, context: int = 0) -> None:
         self.cases, self.classes, self.context = tuple(cases), classes, context
         stacks: dict[tuple[int, int], list[tuple[torch.Tensor, torch.Tensor]]] = {}
         rows: list[tuple[int, int, int]] = []  # group, row, case
         filled: dict[tuple[int, int], int] = {}
-        for number, (case, sample) in enumerate(zip(self.cases, samples, strict=True)):
-            image, label = _tensors(case, sample, classes)
+        if len(samples) != len(self.cases):
+            raise ValueError(f"{len(samples)} samples of {len(self.cases)} cases")
+        for number, case in enumerate(self.cases):
+            image, label = _tensors(case, samples[number], classes)
             size = (int(image.shape[1]), int(image.shape[2]))
             stacks.setdefault(size, []).append((image, label))
             group, start = list(stacks).index(size), filled.get(size, 0)

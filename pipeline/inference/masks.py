@@ -45,7 +45,6 @@ def mask_bytes(mask: np.ndarray, source: Path | str) -> bytes:
     if mask.shape != shape[: mask.ndim] or any(side != 1 for side in shape[mask.ndim :]):
         raise ValueError(f"a mask of shape {mask.shape} for an image of shape {shape}")
     header.set_data_dtype(mask.dtype)
-    header.set_slope_inter(1, 0)
     header["cal_min"], header["cal_max"] = 0, 0
     kind: Any = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     # Without an affine of its own, the image leaves the header's two, and their codes, as they are.

@@ -14,7 +14,7 @@ from pipeline.errors import ConfigError
 from pipeline.networks.unet import UNet, pad_to_multiple
 
 # By how much each network halves, where its parameters do not say: read from MONAI's sources.
-_MULTIPLES = {"BasicUNet": 16, "HighResNet": 1, "VNet": 16, "SwinUNETR": 32}
+_MULTIPLES = {"BasicUNet": 16, "HighResNet": 1, "VNet": 16}
 _SEGRESNET_BLOCKS = (1, 2, 2, 4)
 
 

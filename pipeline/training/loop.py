@@ -123,7 +123,8 @@ class Trainer:
             rate = self._train_epoch(progress, stop)
             self._finish_epoch(rate)
             log(log_line(self.state))
-            progress.write(epoch_line(self.state))
+            if "validation_dice" in self.state.history[-1]:
+                progress.write(epoch_line(self.state))
             self._save_last()
             epoch_done()
         return self.state

@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,11 +54,13 @@ def test_numbers_go_on_after_the_highest(tmp_path: Path) -> None:
 
 
 def test_two_runs_at_one_moment_get_two_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mkdir, stolen = Path.mkdir, []
+    mkdir = Path.mkdir
+    stolen: list[str] = []
 
     def race(self: Path, *args: Any, **kwargs: Any) -> None:
         if self.name == "001" and not stolen:
-            stolen.append(mkdir(self))  # another run takes the number between the look and the making
+            stolen.append(self.name)
+            mkdir(self)  # another run takes the number between the look and the making
         mkdir(self, *args, **kwargs)
 
     monkeypatch.setattr(Path, "mkdir", race)
@@ -177,9 +180,16 @@ def test_a_crash_between_leaves_the_old_file(
 
 def test_the_content_is_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
+
+    def noting(name: str, real: Callable[..., None]) -> Callable[..., None]:
+        def call(*arguments: Any) -> None:
+            order.append(name)
+            real(*arguments)
+
+        return call
+
     for name in ("fsync", "replace"):
-        real = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *args, name=name, real=real: (order.append(name), real(*args)))
+        monkeypatch.setattr(os, name, noting(name, getattr(os, name)))
     write_text(tmp_path / "a", "text")
     assert order == ["fsync", "replace"]
 

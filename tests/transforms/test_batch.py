@@ -143,6 +143,13 @@ def test_shifts_by_hand() -> None:
     assert half == [[2, 3], [4, 5], [5, 6]]
 
 
+def test_values_keep_the_precision_of_float32() -> None:
+    values = torch.rand(1, 1, 9, 9, generator=generator()) * 1000
+    batch = {"image": values, "label": torch.zeros(1, 1, 9, 9)}
+    result = RandAffineBatchd().apply(batch, warp([[1, 0], [0, 1]], (2, 0)))["image"]
+    assert torch.allclose(result[:, :, :-2], values[:, :, 2:], rtol=1e-5)
+
+
 def test_shifts_are_a_share_of_their_side() -> None:
     drawn = RandAffineBatchd(translate=0.1).draw(noise_batch(400, height=20, width=200), generator())
     assert 1.8 < float(drawn.shift[:, 0].abs().max()) <= 2

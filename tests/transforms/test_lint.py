@@ -66,6 +66,10 @@ def test_a_channel_axis_is_made_for_both_keys() -> None:
     assert list(lint_chain([entry("LoadImaged", ensure_channel_first=True)], [])) == []
 
 
+def test_a_misspelt_name_is_not_told_as_a_missing_one() -> None:
+    assert list(lint_chain([entry("LoadImaged"), entry("EnsureChanelFirstd")], [])) == []
+
+
 def test_an_empty_chain_is_for_the_schema_to_tell() -> None:
     assert list(lint_chain([], [])) == []
 

@@ -25,7 +25,7 @@ def test_two_networks_side_by_side(project: Path, phantom: Path, capsys: pytest.
     for line in ("parameters", "multiply-adds a slice", "output shape", "forward, images/s", "training, images/s",
                  "loss after 3 batches"):  # fmt: skip
         assert line in out
-    assert "2 x 6 x 128 x 64" in out
+    assert "2 x 6 x 136 x 72" in out
     # The first convolution block and its peers, by hand: two 3 x 3 blocks of 4, two of 8, a 2 x 2 transposed one with a
     # bias, two of 4 in the decoder, the head; each normalisation has two numbers a channel.
     own = (9 * 4 + 8) + (9 * 16 + 8) + (9 * 32 + 16) + (9 * 64 + 16) + (4 * 32 + 4) + (9 * 32 + 8) + (9 * 16 + 8) + 30

@@ -50,7 +50,10 @@ def test_places() -> None:
     assert after("seed=3").value["seed"] == 3
     assert after(" seed = 3").value["seed"] == 3
     assert after("network.channels.1=99").value["network"]["channels"] == [8, 99]
-    assert after("transforms.prepare.0.size=[7, 8]").value["transforms"]["prepare"][0] == {"_target_": "A", "size": [7, 8]}
+    assert after("transforms.prepare.0.size=[7, 8]").value["transforms"]["prepare"][0] == {
+        "_target_": "A",
+        "size": [7, 8],
+    }
     assert after("transforms.prepare.0.size.0=7").value["transforms"]["prepare"][0]["size"] == [7, 5]
     assert after("transforms.prepare.1={_target_: C}").value["transforms"]["prepare"][1] == {"_target_": "C"}
     assert after("data.phantom.train=2").value["data"] == {"root": "here", "phantom": {"train": 2}}
@@ -100,6 +103,9 @@ def test_a_chain_by_its_file(tmp_path: Path) -> None:
     (tmp_path / "pad.yaml").write_text("prepare:\n  - {_target_: P}\n")
     changed = after("transforms=pad.yaml", folder=tmp_path)
     assert changed.value["transforms"] == {"prepare": [{"_target_": "P"}]}
-    assert changed.where(("transforms", "prepare", 0, "_target_")) == f"{tmp_path}/pad.yaml:2: transforms.prepare.0._target_"
+    assert (
+        changed.where(("transforms", "prepare", 0, "_target_"))
+        == f"{tmp_path}/pad.yaml:2: transforms.prepare.0._target_"
+    )
     assert changed.where(("transforms", "prepare", 1, "size")).startswith(f"{tmp_path}/pad.yaml:"), "old lines are gone"
     assert after("transforms={prepare: []}").value["transforms"] == {"prepare": []}

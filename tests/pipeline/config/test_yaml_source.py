@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from pathlib import Path
@@ -42,7 +43,8 @@ def refusal(text: str) -> ConfigError:
         ("no", "no"), ("yes", "yes"), ("on", "on"), ("off", "off"), ("y", "y"), ("N", "N"),
         ("true", True), ("True", True), ("FALSE", False), ("tRue", "tRue"),
         ("null", None), ("~", None), ("NULL", None), ("None", "None"),
-        ("007", "007"), ("0o17", "0o17"), ("0x1f", "0x1f"), ("012.5", "012.5"), ("1_000", "1_000"), ("2024_01", "2024_01"),
+        ("007", "007"), ("0o17", "0o17"), ("0x1f", "0x1f"), ("012.5", "012.5"), ("1_000", "1_000"),
+        ("2024_01", "2024_01"),
         ("1:30", "1:30"), ("2024-01-01", "2024-01-01"), ("1.2.3", "1.2.3"), ("1e", "1e"), ("e5", "e5"), (".", "."),
         ("1\u0663", "1\u0663"), ("9" * 400, "9" * 400), ("nan", "nan"), ("inf", "inf"),
         (".inf", math.inf), ("-.INF", -math.inf),
@@ -212,8 +214,9 @@ def test_windows_line_ends() -> None:
 
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 scalars = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), words.filter(lambda text: not is_expression(text)),
-    st.sampled_from(["1e-4", "no", "007", "1_000", "0x1f", "~", "null", "true", "1.", ".5e3", "1e5", "", " x", ".inf", "-"]),
+    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False),
+    words.filter(lambda text: not is_expression(text)),
+    st.sampled_from("1e-4|no|007|1_000|0x1f|~|null|true|1.|.5e3|1e5|| x|.inf|-".split("|")),
 )  # fmt: skip
 values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4), max_leaves=12
@@ -230,7 +233,9 @@ def test_what_is_written_is_read_back_as_it_was(value: Any) -> None:
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.from_regex("[a-z]{3,9}", fullmatch=True),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.from_regex("[a-z]{3,9}", fullmatch=True), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.from_regex("[a-z]{3,9}", fullmatch=True), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 
@@ -258,7 +263,5 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("bytes") / "a.yaml"
     path.write_bytes(content)
-    try:
+    with contextlib.suppress(ConfigError):
         read_yaml(path)
-    except ConfigError:
-        pass

@@ -53,7 +53,8 @@ def test_each_case_is_prepared_once_and_in_its_place(cases: list[Case]) -> None:
 
     dataset = prepare_cases(Counting(ENTRIES, ReadOptions()), cases, lambda: told.append(1))
     for _ in range(3):
-        for number, sample in enumerate(dataset):
+        for number in range(len(cases)):
+            sample = dataset[number]
             assert torch.equal(torch.as_tensor(sample["image"]), torch.full((1, 4, 3), float(number)))
             assert torch.equal(torch.as_tensor(sample["label"]), torch.full((1, 4, 3), float(number % 3)))
     assert calls == Counter({str(case.image): 1 for case in cases})
@@ -80,5 +81,5 @@ def test_a_case_without_a_label_is_named(cases: list[Case]) -> None:
     with pytest.raises(Fault, match="no label") as fault:
         prepare_cases(PrepareChain(ENTRIES, ReadOptions()), [bare])
     assert fault.value.where == str(bare.image)
-    (sample,) = prepare_cases(PrepareChain(ENTRIES, ReadOptions(), keys=("image",)), [bare])
-    assert set(sample) == {"image"}
+    dataset = prepare_cases(PrepareChain(ENTRIES, ReadOptions(), keys=("image",)), [bare])
+    assert set(dataset[0]) == {"image"}

@@ -14,17 +14,13 @@ from pipeline.inference.masks import mask_bytes
 OBLIQUE = np.array([[0.9, -0.3, 0.1, -12.5], [0.2, 1.4, 0.3, 7.25], [-0.1, 0.2, 2.9, 40.0], [0, 0, 0, 1]])
 
 
-def write(
-    path: Path, shape: tuple[int, ...], kind: Any = nib.Nifti1Image, dtype: Any = np.float32, **header: Any
-) -> Path:
-    image = kind(np.linspace(-5, 5, int(np.prod(shape))).reshape(shape).astype(dtype), OBLIQUE)
+def write(path: Path, shape: tuple[int, ...], kind: Any = nib.Nifti1Image) -> Path:
+    image = kind(np.linspace(-5, 5, int(np.prod(shape))).reshape(shape).astype(np.float32), OBLIQUE)
     image.set_sform(OBLIQUE, code=2)
     image.set_qform(OBLIQUE, code=1, strip_shears=True)
     image.header.set_xyzt_units("mm", "sec")
     image.header["descrip"] = b"T2 coronal"
     image.header["cal_max"] = 400
-    for name, value in header.items():
-        image.header[name] = value
     nib.save(image, path)
     return path
 
@@ -45,7 +41,8 @@ def test_the_header_is_the_images(
 ) -> None:
     source = write(tmp_path / f"image{suffix}", shape, kind)
     mask = np.random.default_rng(0).integers(0, 6, mask_shape).astype(np.uint8)
-    found, image = read(mask_bytes(mask, source), tmp_path / "mask.nii.gz"), nib.load(source)
+    found: Any = read(mask_bytes(mask, source), tmp_path / "mask.nii.gz")
+    image: Any = nib.load(source)
     assert type(found) is type(image)
     assert found.shape == shape
     assert found.get_data_dtype() == np.uint8
@@ -66,7 +63,7 @@ def test_a_scaled_source_does_not_scale_its_mask(tmp_path: Path) -> None:
     nib.save(image, tmp_path / "image.nii.gz")
     mask = np.array([[0, 1, 2], [3, 4, 5]], dtype=np.uint8)
     found = read(mask_bytes(mask, tmp_path / "image.nii.gz"), tmp_path / "mask.nii.gz")
-    assert found.header.get_slope_inter() in ((None, None), (1.0, 0.0))
+    assert np.array_equal(found.dataobj.get_unscaled(), mask), "tools that know no scaling read classes"
     assert np.array_equal(found.get_fdata(), mask)
 
 
@@ -95,7 +92,8 @@ def test_a_foreign_byte_order_is_kept_whole(tmp_path: Path) -> None:
     mask = np.arange(60, dtype=np.uint16).reshape(3, 4, 5)
     found = read(mask_bytes(mask, tmp_path / "image.nii.gz"), tmp_path / "mask.nii.gz")
     assert np.array_equal(np.asanyarray(found.dataobj), mask)
-    assert np.array_equal(found.affine, nib.load(tmp_path / "image.nii.gz").affine)
+    image: Any = nib.load(tmp_path / "image.nii.gz")
+    assert np.array_equal(found.affine, image.affine)
 
 
 def test_the_same_mask_gives_the_same_bytes(tmp_path: Path) -> None:

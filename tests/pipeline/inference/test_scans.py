@@ -244,7 +244,7 @@ def test_probabilities_and_not_masks_go_back(store: Callable[..., Any]) -> None:
 
 def test_many_slices_and_classes_go_back_in_parts(store: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     case, reference = store("v", (7, 9, 11))
-    whole = list(predictor(Truthful(), axis=2)([case]))[0].mask
+    whole = next(iter(predictor(Truthful(), axis=2)([case]))).mask
     sizes: list[int] = []
     invert = PrepareChain.invert
 
@@ -254,7 +254,7 @@ def test_many_slices_and_classes_go_back_in_parts(store: Callable[..., Any], mon
 
     monkeypatch.setattr(PrepareChain, "invert", noting)
     monkeypatch.setattr("pipeline.inference.scans._INVERTED_AT_ONCE", 3 * CLASSES)
-    assert np.array_equal(list(predictor(Truthful(), axis=2)([case]))[0].mask, whole)
+    assert np.array_equal(next(iter(predictor(Truthful(), axis=2)([case]))).mask, whole)
     assert sizes == [12, 12, 12, 8]
     assert np.array_equal(whole, reference)
 

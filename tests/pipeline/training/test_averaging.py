@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -40,7 +42,7 @@ def test_the_average_by_hand(decay: float) -> None:
 
 def test_the_network_itself_is_left_alone() -> None:
     network = nn.Linear(2, 2)
-    average = averaged(network, 0.9)
+    average: Any = averaged(network, 0.9)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     average.update_parameters(network)
     with torch.no_grad():

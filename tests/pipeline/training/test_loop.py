@@ -1,4 +1,4 @@
-"""Training: repeatable to the bit, also when it is stopped and resumed; the best weights are kept, never just the last."""
+"""Training: the same to the bit, stopped and resumed or not; the best weights are kept, never just the last."""
 
 from __future__ import annotations
 
@@ -220,7 +220,8 @@ def test_the_history_tells_every_epoch(make_trainer: Callable[..., Trainer]) -> 
     assert validated == [4, 5], "every fourth, and the last"
     assert state.history[3] | {"seconds": 0, "slices_per_second": 0, "train_loss": 0} == {
         "epoch": 4, "step": 20, "seconds": 0, "slices_per_second": 0, "train_loss": 0, "validation_loss": 0.25,
-        "validation_dice": 0.5, "dice_a": 0.5, "dice_b": 0.5, "learning_rate": 0.02 * rate_factor(19 / 25, "cosine", 0.0),
+        "validation_dice": 0.5, "dice_a": 0.5, "dice_b": 0.5,
+        "learning_rate": 0.02 * rate_factor(19 / 25, "cosine", 0.0),
     }  # fmt: skip
     assert all(row["train_loss"] > 0 and row["slices_per_second"] > 0 for row in state.history)
     assert [row["seconds"] for row in state.history] == sorted(row["seconds"] for row in state.history)
@@ -322,9 +323,13 @@ def test_the_schedule_is_fitted_to_the_budget(make_trainer: Callable[..., Traine
 class Clock:
     """Seconds that pass by what is done: one a training step, `each` a validation."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
-        monkeypatch.setattr("pipeline.training.loop.time", SimpleNamespace(monotonic=lambda: self.now))
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, look: float = 0.0) -> None:
+        self.now, self.look = 1000.0, look
+        monkeypatch.setattr("pipeline.training.loop.time", SimpleNamespace(monotonic=self.read))
+
+    def read(self) -> float:
+        self.now += self.look
+        return self.now
 
     def on(self, trainer: Trainer, validation: float) -> None:
         batch, validate = trainer.bank.batch, trainer.validate
@@ -370,6 +375,19 @@ def test_a_budget_of_time_ends_in_time(
     assert [row["epoch"] for row in state.history if "validation_dice" in row] == validated
     assert state.finished
     assert (tmp_path / "run" / "best.pt").exists()
+
+
+@pytest.mark.parametrize("budget", [n / 4 for n in range(36, 45)])
+def test_whatever_ends_it_the_last_epoch_is_validated(
+    make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch, budget: float
+) -> None:
+    # Every look at the clock costs a quarter of a second, so that the budget may run out between any two of them.
+    clock = Clock(monkeypatch, look=0.25)
+    trainer = make_trainer(budget=f"{budget} s", epochs=50, validate_every=50)
+    clock.on(trainer, 0.0)
+    state = fit(trainer)
+    assert "validation_dice" in state.history[-1]
+    assert state.best_epoch
 
 
 def test_time_spent_before_a_stop_counts(make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch) -> None:
