@@ -1,4 +1,4 @@
-"""Reading 256 x 128 slices: this project's reader against LoadImaged with MONAI's NibabelReader, same arrays and affines."""
+"""Reading 256 x 128 slices: this project's reader against MONAI's NibabelReader, with the same arrays and affines."""
 
 from __future__ import annotations
 

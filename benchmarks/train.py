@@ -1,4 +1,4 @@
-"""Training: the whole loop, augmentation included, against the bare step; our UNet against MONAI's of the same widths."""
+"""Training: the loop with augmentation against the bare step; our UNet against MONAI's of the same widths."""
 
 from __future__ import annotations
 

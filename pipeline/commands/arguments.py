@@ -69,7 +69,9 @@ def guarded(body: Callable[[], int], *, show_traceback: bool) -> int:
         return EXIT_USER
     except Exception:
         traceback.print_exc()
-        print("This is a defect of Slicewise, not of your data; please report it with the lines above.", file=sys.stderr)
+        print(
+            "This is a defect of Slicewise, not of your data; please report it with the lines above.", file=sys.stderr
+        )
         return EXIT_DEFECT
 
 

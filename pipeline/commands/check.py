@@ -26,7 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add_config_arguments(parser)
     parser.add_argument("--against", metavar="NETWORK", help="a second network, such as monai.networks.nets.UNet")
-    parser.add_argument("--batches", type=int, default=_BATCHES, metavar="N", help=f"to compare on (default {_BATCHES})")
+    parser.add_argument(
+        "--batches", type=int, default=_BATCHES, metavar="N", help=f"to compare on (default {_BATCHES})"
+    )
     parser.add_argument("--no-stand-in", action="store_true", help="stop when the data are missing")
     arguments = parser.parse_args(argv)
     return guarded(lambda: _check(arguments), show_traceback=arguments.traceback)
@@ -82,7 +84,7 @@ def _compare(dataset: Dataset, other: str, count: int) -> None:
     print(f"\n{source} slices of {height} x {width}, batches of {batch_size}, {describe(device)}; the two took turns\n")
     own, peer = results
     rows = [
-        ("", own.name, peer.name.removeprefix("monai.networks.nets.") + " (MONAI)" if NETWORK_PREFIX in other else other, ""),
+        ("", own.name, other.removeprefix(NETWORK_PREFIX) + " (MONAI)" * other.startswith(NETWORK_PREFIX), ""),
         ("parameters", f"{own.parameters:,}", f"{peer.parameters:,}", _ratio(own.parameters, peer.parameters)),
         ("multiply-adds a slice", f"{own.multiply_adds / 1e6:,.0f} M", f"{peer.multiply_adds / 1e6:,.0f} M",
          _ratio(own.multiply_adds, peer.multiply_adds)),

@@ -28,7 +28,9 @@ EPILOG = """examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    parser = command_parser("bin/make_phantom", "Write synthetic pelvis MRI in the HipMRI layout: no patient in it.", EPILOG)
+    parser = command_parser(
+        "bin/make_phantom", "Write synthetic pelvis MRI in the HipMRI layout: no patient in it.", EPILOG
+    )
     parser.add_argument("folder", metavar="DIR", type=Path, help="a new or empty folder")
     for field in fields(PhantomSpec):
         parser.add_argument(f"--{field.name}", type=int, default=field.default, metavar="N",

@@ -12,8 +12,8 @@ import numpy as np
 from pipeline.commands.dataset import Dataset
 from pipeline.commands.stages import Inspection
 from pipeline.config.resolved import resolved_text
-from pipeline.data.cases import Case
-from pipeline.data.inspection import read_options
+from pipeline.data.cases import Case, scan_key
+from pipeline.data.inspection import knows_spacing, read_options
 from pipeline.evaluation import aggregation, tables
 from pipeline.evaluation.confusion import CaseCounts
 from pipeline.inference.scans import prediction_path
@@ -38,7 +38,9 @@ def conclude(
         The table for the terminal.
     """
     settings = dataset.config.settings
-    files = {case.id: (str(prediction_path(folder / "predictions", case)), str(case.label)) for case in dataset.split.test}
+    files = {
+        case.id: (str(prediction_path(folder / "predictions", case)), str(case.label)) for case in dataset.split.test
+    }
     evaluation = aggregation.evaluate(
         counts, settings.data.classes, seed=settings.seed, resamples=settings.evaluation.resamples,
         confidence=settings.evaluation.confidence, files=files,
@@ -73,11 +75,11 @@ def _content(
     options = read_options(dataset.config)
     captions = choose_cases(dataset.split.test, evaluation.cases, settings.report.case)
     by_id = {case.id: case for case in dataset.split.test}
-    known = not settings.data.ignore_affine and (settings.data.layout != "hipmri" or bool(settings.data.spacing_mm))
+    known, classes = knows_spacing(dataset.config), settings.data.classes
     examples = [
-        load_example(by_id[name], prediction_path(folder / "predictions", by_id[name]), settings.data.classes, options, known)
+        load_example(by_id[name], prediction_path(folder / "predictions", by_id[name]), classes, options, known)
         for name in captions
-    ]  # fmt: skip
+    ]
     return ReportContent(
         title=settings.report.title or dataset.name,
         name=dataset.name,
@@ -91,7 +93,10 @@ def _content(
         best_epoch=state.best_epoch,
         examples=tuple(examples),
         captions=tuple(captions.values()),
-        dataset=[_dataset_row(side, cases, inspection, settings.data.classes) for side, cases in dataset.split.sides().items()],
+        dataset=[
+            _dataset_row(side, cases, inspection, settings.data.classes)
+            for side, cases in dataset.split.sides().items()
+        ],
         config_text=resolved_text(dataset.config),
         provenance=source,
         repeat=f"bin/run_pipeline {shlex.quote(str(folder / 'config.yaml'))}",
@@ -104,7 +109,9 @@ def _warnings(dataset: Dataset, evaluation: aggregation.Evaluation) -> list[str]
     if data.ignore_affine:
         found.append("The files' affines were ignored: every voxel counts as one unit.")
     if dataset.config.settings.training.budget and "steps" not in dataset.config.settings.training.budget:
-        found.append("The training had a budget of time: another machine, or another run, makes another number of steps.")
+        found.append(
+            "The training had a budget of time: another machine, or another run, makes another number of steps."
+        )
     if dataset.split.unused:
         found.append(f"{len(dataset.split.unused)} cases are in no part of the split and were not used.")
     levels = evaluation.summary["levels"]["scan"]["classes"]
@@ -123,10 +130,12 @@ def _dataset_row(side: str, cases: Sequence[Case], inspection: Inspection, class
     return {
         "split": side,
         "patients": len({case.patient for case in cases}),
-        "scans": len({case.scan for case in cases}),
+        "scans": len({scan_key(case) for case in cases}),
         "cases": len(cases),
         "slices": sum(fact.slices for fact in facts),
-        "sizes": _range_text(np.min(sizes, axis=0), np.max(sizes, axis=0)) if len({len(s) for s in sizes}) == 1 else "mixed",
+        "sizes": _range_text(np.min(sizes, axis=0), np.max(sizes, axis=0))
+        if len({len(s) for s in sizes}) == 1
+        else "mixed",
         "spacing": f"{_range_text(low, high)} mm",
         **{f"slices_with_{name}": int(sum(fact.slices_with[k] for fact in facts)) for k, name in enumerate(classes)},
         **{f"voxels_{name}": int(sum(fact.voxels[k] for fact in facts)) for k, name in enumerate(classes)},

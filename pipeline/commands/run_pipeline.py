@@ -28,7 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = command_parser("bin/run_pipeline", "Train, test and report a 2D network from one YAML file.", EPILOG)
     add_config_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder; else runs/<name>/<number>")
-    parser.add_argument("--resume", action="store_true", help="go on with the newest run of this config, or that in --out")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the newest run of this config, or that in --out"
+    )
     parser.add_argument("--no-stand-in", action="store_true", help="stop when the data are missing")
     arguments = parser.parse_args(argv)
     command = ["bin/run_pipeline", *(sys.argv[1:] if argv is None else argv)]
@@ -49,16 +51,21 @@ def _run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
     from pipeline.training.device import choose_device, describe, tune_cpu
 
     settings = dataset.config.settings
+
+    def say(line: str) -> None:
+        log(line)
+        print(line, file=sys.stderr)
+
     tune_cpu(settings.training.threads)
     device = choose_device(settings.training.device)
     log(f"device: {describe(device)}")
     inspection = inspect(dataset)
     for warning in inspection.warnings:
-        log(f"warning: {warning}")
+        say(f"warning: {warning}")
     banks = {side: prepare(dataset, side, getattr(dataset.split, side)) for side in ("train", "validation")}
     log(f"prepared {sum(len(bank) for bank in banks.values())} slices, {sum(b.bytes() for b in banks.values())} bytes")
     network, state = train(dataset, banks, folder, device, log, resume=arguments.resume)
-    counts = predict_and_count(dataset, inspection, network, device, folder)
+    counts = predict_and_count(dataset, inspection, network, device, folder, say)
     table = conclude(
         dataset, inspection, counts, state, folder, command=command, device=describe(device), started=started
     )

@@ -15,7 +15,7 @@ from torch import nn
 
 from pipeline.commands.dataset import Dataset
 from pipeline.data.cases import Case
-from pipeline.data.inspection import CaseFacts, inspect_cases, read_options, repeated_images
+from pipeline.data.inspection import CaseFacts, inspect_cases, knows_spacing, read_options, repeated_images
 from pipeline.data.prepared import prepare_cases
 from pipeline.data.slices import SliceBank
 from pipeline.errors import Interrupted
@@ -58,7 +58,10 @@ def inspect(dataset: Dataset) -> Inspection:
     cases = [case for members in dataset.split.sides().values() for case in members]
     with stage("check", len(cases), "cases") as progress:
         facts = inspect_cases(dataset.config, cases, progress.advance)
-    warnings = (*dataset.split.leaks, *repeated_images(dataset.config, dataset.split, facts))
+    zeroed = [
+        f"{fact.zeroed} voxels of {fact.case} were NaN or infinite, and are read as 0" for fact in facts if fact.zeroed
+    ]
+    warnings = (*dataset.split.leaks, *repeated_images(dataset.config, dataset.split, facts), *zeroed)
     digest = hashlib.sha256()
     for fact in sorted(facts, key=lambda fact: fact.case):
         digest.update(f"{fact.case} {fact.digest.hex()} {fact.label_digest.hex()}\n".encode())
@@ -79,7 +82,7 @@ def network_for(dataset: Dataset, device: torch.device) -> nn.Module:
     settings = dataset.config.settings
     torch.manual_seed(settings.seed)
     network = build_network(settings.network, 2 * settings.data.context + 1, len(settings.data.classes))
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def train(
@@ -124,14 +127,18 @@ def write_history(folder: Path, history: Sequence[dict[str, Any]]) -> None:
 
 
 def predict_and_count(
-    dataset: Dataset, inspection: Inspection, network: nn.Module, device: torch.device, folder: Path
+    dataset: Dataset,
+    inspection: Inspection,
+    network: nn.Module,
+    device: torch.device,
+    folder: Path,
+    say: Callable[[str], None],
 ) -> list[CaseCounts]:
     """Predict the test cases, write their masks, and count them against their labels on the original grid."""
     config = dataset.config
     settings, options, cases = config.settings, read_options(config), dataset.split.test
     chain = PrepareChain(settings.transforms.prepare, options, keys=("image",))
-    predictor = ScanPredictor(network, chain, device, settings.data.context, settings.inference)
-    known_spacing = not settings.data.ignore_affine and (settings.data.layout != "hipmri" or bool(settings.data.spacing_mm))
+    predictor = ScanPredictor(network, chain, device, settings.data.context, settings.inference, say=say)
     counts = []
     slices = sum(inspection.facts[case.id].slices for case in cases)
     with stage("predict", slices, "slices") as progress:
@@ -141,7 +148,7 @@ def predict_and_count(
             assert case.label is not None
             label = read_label(case.label, options)
             volume = None
-            if known_spacing and label.array.ndim == 3:
+            if knows_spacing(config) and label.array.ndim == 3:
                 volume = label.spacing_mm[0] * label.spacing_mm[1] * label.spacing_mm[2]
             confusion = slice_confusions(
                 label.array, prediction.mask, len(settings.data.classes), axis=prediction.axis

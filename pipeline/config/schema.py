@@ -74,7 +74,7 @@ class DataSettings(Section):
     axis: Annotated[Int, Field(ge=0, le=2)] | None = None
     spacing_mm: Annotated[tuple[Annotated[Float, Field(gt=0)], ...], Field(min_length=2, max_length=3)] | None = None
     context: Annotated[Int, Field(ge=0, le=8)] = 0
-    cache: Literal["ram", "none"] = "ram"
+    cache: Literal["ram"] = "ram"
     label_map: dict[Int, Annotated[Int, Field(ge=0)]] | None = None
     nonfinite: Literal["refuse", "zero"] = "refuse"
     ignore_affine: Bool = False

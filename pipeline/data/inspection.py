@@ -39,6 +39,8 @@ class CaseFacts:
         (K,) slices that show each class.
     digest, label_digest
         Of the voxels: the same for the same image under another name.
+    zeroed
+        NaN or infinite voxels of the image that ``data.nonfinite: zero`` replaced.
     """
 
     case: str
@@ -52,6 +54,7 @@ class CaseFacts:
     slices_with: np.ndarray
     digest: bytes
     label_digest: bytes
+    zeroed: int = 0
 
 
 def read_options(config: Config) -> ReadOptions:
@@ -65,6 +68,12 @@ def read_options(config: Config) -> ReadOptions:
         spacing_mm=data.spacing_mm,
         label_map=tuple(sorted((data.label_map or {}).items())),
     )
+
+
+def knows_spacing(config: Config) -> bool:
+    """Whether the files' spacing is to be believed: the affine of HipMRI's 2D slices is undocumented."""
+    data = config.settings.data
+    return data.spacing_mm is not None or (data.layout != "hipmri" and not data.ignore_affine)
 
 
 def inspect_cases(
@@ -145,6 +154,7 @@ def _inspect(config: Config, case: Case, options: ReadOptions) -> CaseFacts:
     return CaseFacts(
         case.id, array.shape, image.spacing_mm, len(stack), float(array.min()), float(array.max()),
         float(array.mean(dtype=np.float64)), voxels, present, _digest(array), _digest(label.array),
+        image.zeroed,
     )  # fmt: skip
 
 

@@ -48,13 +48,11 @@ def hipmri_missing_message(root: Path) -> DataError:
     pairs = "\n".join(f"    {images:<23}{labels}" for images, labels in HIPMRI_FOLDERS.values())
     return DataError(
         f"no HipMRI data here; expected six folders of 2D slices, images and masks:\n{pairs}\n"
-        f"  The study: Dowling and Greer, CSIRO, https://doi.org/{HIPMRI_DOI} (3D volumes; the 2D slices are derived from\n"
-        "  them). Read the licence, and acknowledge the HipMRI Study",
+        f"  The study: Dowling and Greer, CSIRO, https://doi.org/{HIPMRI_DOI} (3D volumes; the 2D slices are\n"
+        "  derived from them). Read the licence, and acknowledge the HipMRI Study.\n"
+        "  Point to the folder that holds the six: HIPMRI_ROOT=DIR, or --set data.root=DIR",
         where=str(root),
-        remedy=(
-            "\n  Point to the folder that holds the six: HIPMRI_ROOT=DIR, or --set data.root=DIR\n"
-            "  Or write synthetic data to one: bin/make_phantom DIR"
-        ),
+        remedy="Without the data, bin/make_phantom DIR writes synthetic ones",
     )
 
 

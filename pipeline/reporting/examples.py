@@ -31,8 +31,8 @@ def choose_cases(cases: Sequence[Case], rows: Sequence[Mapping[str, Any]], shown
     Returns
     -------
     dict
-        First the case that shows most classes (or the one that was named), then the worst, the median and the best by the
-        mean Dice of the classes that the reference has.
+        First the case that shows most classes (or the one that was named), then the worst, the median and the best by
+        the mean Dice of the classes that the reference has.
     """
     known = {case.id for case in cases}
     present: dict[str, int] = {}
@@ -58,7 +58,9 @@ def choose_cases(cases: Sequence[Case], rows: Sequence[Mapping[str, Any]], shown
     return captions
 
 
-def load_example(case: Case, prediction: Path, classes: Sequence[str], options: ReadOptions, known_spacing: bool) -> Example:
+def load_example(
+    case: Case, prediction: Path, classes: Sequence[str], options: ReadOptions, known_spacing: bool
+) -> Example:
     """One slice of a case: of a volume, the one that shows most classes, and of those the one with most foreground."""
     image, mask = read_nifti(case.image, options), read_nifti(prediction).array
     assert case.label is not None

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -27,8 +28,12 @@ def dice(reference: np.ndarray, prediction: np.ndarray, index: int) -> float | N
     return None if not a.any() else 2 * int((a & b).sum()) / int(a.sum() + b.sum())
 
 
+def opened(path: Path) -> Any:
+    return nib.load(path)
+
+
 def squeezed(path: Path) -> np.ndarray:
-    array = np.asanyarray(nib.load(path).dataobj)
+    array = np.asanyarray(opened(path).dataobj)
     return array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
 
 
@@ -53,8 +58,8 @@ def test_a_run_writes_what_it_promises_and_its_figures_are_right(
     for row in rows:
         image = phantom / "keras_slices_test" / f"{row['case']}.nii.gz"
         label = phantom / "keras_slices_seg_test" / f"{row['case'].replace('case', 'seg')}.nii.gz"
-        written = nib.load(folder / "predictions" / image.name)
-        source = nib.load(image)
+        written = opened(folder / "predictions" / image.name)
+        source = opened(image)
         assert written.shape == source.shape
         assert written.get_data_dtype() == np.uint8
         np.testing.assert_array_equal(written.affine, source.affine)
@@ -138,7 +143,8 @@ def test_config_faults_are_told_together_before_torch(project: Path) -> None:
 
 def test_an_interrupted_run_exits_3_and_resumes_to_the_same_result(project: Path, phantom: Path) -> None:
     command = [sys.executable, str(CHECKOUT / "bin/run_pipeline"), str(project / "configs/hipmri.yaml"),
-               "--set", f"data.root={phantom}", *TINY, "--set", "training.epochs=60", "--set", "training.threads=1"]  # fmt: skip
+               "--set", f"data.root={phantom}", *TINY, 
+               "--set", "training.epochs=60", "--set", "training.threads=1"]  # fmt: skip
     whole, stopped = project / "whole", project / "stopped"
     assert subprocess.run([*command, "--out", str(whole)], capture_output=True).returncode == 0
     process = subprocess.Popen([*command, "--out", str(stopped)], stderr=subprocess.PIPE, text=True)
@@ -225,7 +231,7 @@ def test_any_pair_of_folders(
     split = json.loads((project / "run/split.json").read_text())[0]
     assert [len({name[:3] for name in split[side]}) for side in ("train", "val", "test")] == [4, 1, 1]
     for path in (project / "run/predictions").iterdir():
-        assert nib.load(path).shape == nib.load(images / path.name).shape
+        assert opened(path).shape == opened(images / path.name).shape
 
 
 def test_hippocampus_runs_shrunk(

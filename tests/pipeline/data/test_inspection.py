@@ -221,3 +221,11 @@ def test_the_same_voxels_are_found_under_another_name_and_coding(
         repeated_images(make_config(), Split((one,), (other,), (copy,)), found)
     turned = inspect_cases(make_config(), [store("p4", image.reshape(1, 9), label.reshape(1, 9))])
     assert turned[0].digest != found[0].digest, "the shape counts"
+
+
+def test_replaced_voxels_are_counted(make_config: Callable[..., Any], store: Callable[..., Case]) -> None:
+    """[1, nan; 2, inf] has two voxels that `data.nonfinite: zero` replaces, and a mean of 3/4 after that."""
+    case = store("p1_a", [[1, np.nan], [2, np.inf]], [[0, 1], [0, 2]])
+    config = make_config(data={"nonfinite": "zero", "patient": "^(p1)"})
+    facts = inspect_cases(config, [case])[0]
+    assert (facts.zeroed, facts.mean) == (2, 0.75)

@@ -93,7 +93,7 @@ def test_hipmri_takes_slices_with_a_third_axis(
 def test_no_hipmri_folder_at_all_says_where_to_get_the_data(tmp_path: Path, hipmri_config: Callable[..., Any]) -> None:
     (tmp_path / "root").mkdir()
     assert hipmri_is_missing(tmp_path / "root")
-    with pytest.raises(DataError, match=r"10\.25919/45t8-p065.*HIPMRI_ROOT") as fault:
+    with pytest.raises(DataError, match=r"(?s)10\.25919/45t8-p065.*HIPMRI_ROOT") as fault:
         find_cases(hipmri_config())
     assert fault.value.where == str(tmp_path / "root")
     for pair in HIPMRI_FOLDERS.values():
