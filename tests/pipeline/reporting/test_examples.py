@@ -14,7 +14,7 @@ from transforms.nifti import ReadOptions
 
 
 def rows(scores: dict[str, list[float | None]]) -> list[dict[str, Any]]:
-    """Rows of cases.csv: one score a foreground class, None where the reference lacks it; the background is always there."""
+    """Rows of cases.csv: one score a foreground class, None where the reference lacks it."""
     table = []
     for case, values in scores.items():
         table.append({"case": case, "class_id": 0, "reference_voxels": 100, "dice": 1.0})
@@ -40,7 +40,7 @@ def test_the_richest_then_worst_median_and_best() -> None:
 def test_the_config_names_the_first_case() -> None:
     table = rows({"a": [0.9, 0.9], "b": [0.2, 0.2], "c": [0.5, 0.7]})
     captions = choose_cases(cases("a", "b", "c"), table, "c")
-    assert list(captions)[0] == "c" and captions["c"] == "chosen in the config"
+    assert next(iter(captions)) == "c" and captions["c"] == "chosen in the config"
 
 
 def test_no_class_anywhere_shows_the_first_case() -> None:
