@@ -25,7 +25,7 @@ def table(title: str, seconds: Mapping[str, list[float]], unit: str, own: str) -
     for name, values in seconds.items():
         ratios = [peer / mine for peer, mine in zip(values, seconds[own], strict=True)]
         text = "" if name == own else (
-            f"   x {statistics.median(ratios):.2f} as fast is ours (x {min(ratios):.2f} to {max(ratios):.2f})"
+            f"   {own} is {statistics.median(ratios):.2f} times as fast ({min(ratios):.2f} to {max(ratios):.2f})"
         )  # fmt: skip
         lines.append(f"  {name:<34} {1 / statistics.median(values):>9.1f} {unit}/s{text}")
     return "\n".join(lines) + "\n"

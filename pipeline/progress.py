@@ -24,11 +24,13 @@ class Progress:
         How many units there are, or None where that is not known.
     unit
         What is counted, such as ``slices``.
+    before
+        Units that were done before, which count in the total and not in the rate.
     """
 
-    def __init__(self, name: str, total: int | None, unit: str) -> None:
+    def __init__(self, name: str, total: int | None, unit: str, before: int = 0) -> None:
         self.name, self.total, self.unit = name, total, unit
-        self.done = 0
+        self.done = self._before = before
         self.figures: dict[str, str] = {}
         self._lock = threading.Lock()
         self._began = self._told = time.monotonic()
@@ -37,8 +39,8 @@ class Progress:
             from tqdm import tqdm
 
             self._bar = tqdm(
-                total=total, desc=f"{name:<18}", unit=f" {unit}", dynamic_ncols=True, leave=True, mininterval=0.2,
-                bar_format=_BAR if total else None,
+                total=total, initial=before, desc=f"{name:<18}", unit=f" {unit}", dynamic_ncols=True, leave=True,
+                mininterval=0.2, bar_format=_BAR if total else None,
             )  # fmt: skip
 
     def advance(self, count: int = 1, **figures: str) -> None:
@@ -61,7 +63,7 @@ class Progress:
         seconds = max(1e-9, time.monotonic() - self._began)
         share = f"{self.done}/{self.total}" if self.total else f"{self.done}"
         figures = "".join(f", {name} {value}" for name, value in self.figures.items())
-        rate = self.done / seconds
+        rate = (self.done - self._before) / seconds
         shown = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
         print(f"{self.name}: {share} {self.unit}, {shown} {self.unit}/s{figures}", file=sys.stderr, flush=True)
 
@@ -81,9 +83,9 @@ class Progress:
 
 
 @contextmanager
-def stage(name: str, total: int | None, unit: str) -> Iterator[Progress]:
+def stage(name: str, total: int | None, unit: str, before: int = 0) -> Iterator[Progress]:
     """A stage with a bar (on a terminal) or with a line every ten seconds and one at its end."""
-    progress = Progress(name, total, unit)
+    progress = Progress(name, total, unit, before)
     try:
         yield progress
     finally:

@@ -34,7 +34,7 @@ def create_run_folder(project_root: Path, name: str, out: Path | None = None) ->
     name
         Of the config; the run is ``runs/<name>/001``, or the next number.
     out
-        The folder that the user asked for instead; it must be new or empty.
+        The folder that the user asked for instead; new, empty, or of a run that was refused before it was trained.
 
     Raises
     ------
@@ -46,13 +46,14 @@ def create_run_folder(project_root: Path, name: str, out: Path | None = None) ->
     try:
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
-            if any(out.iterdir()):
-                raise ConfigError("the folder of --out is not empty", where=str(out), remedy="Name a new one")
+            if any(out.iterdir()) and not _never_trained(out):
+                raise ConfigError("the folder of --out is not empty", where=str(out),
+                                  remedy="Name a new one, or go on with the run in it by --resume")  # fmt: skip
             folder = out.resolve()
         else:
             folder = _next_numbered(project_root / "runs" / name)
         for part in ("checkpoints", "predictions", "evaluation", "plots"):
-            (folder / part).mkdir()
+            (folder / part).mkdir(exist_ok=True)
         write_text(folder / "log.txt", "")
     except OSError as error:
         raise RunError(
@@ -61,6 +62,15 @@ def create_run_folder(project_root: Path, name: str, out: Path | None = None) ->
         ) from error  # fmt: skip
     _check_space(folder)
     return folder
+
+
+def _never_trained(folder: Path) -> bool:
+    """Whether a folder is a run that ended, for its data say, before there was anything to keep."""
+    names = {path.name for path in folder.iterdir()}
+    parts = {"checkpoints", "predictions", "evaluation", "plots"}
+    if not names <= {"config.yaml", "log.txt", "split.json", *parts} or not {"config.yaml", "log.txt"} <= names:
+        return False
+    return not any(file.suffix != ".json" for part in parts & names for file in (folder / part).iterdir())
 
 
 def _check_space(folder: Path) -> None:

@@ -91,6 +91,7 @@ class PrepareChain:
             if set(entry_keys(entry)) & set(self.keys)
         ]
         self.compose: Compose = Compose(self._steps)
+        self.names = tuple(target_name(entry) for entry in entries)
 
     def __call__(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         """Run the chain on one sample.

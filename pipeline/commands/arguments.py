@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
-from pipeline.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_USER, ConfigError, Fault, Faults, Interrupted
+from pipeline.errors import EXIT_DEFECT, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USER, Fault, Faults, Interrupted
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,6 +39,11 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def how_to_go_on(folder: Path) -> str:
+    """What to type after a run was stopped."""
+    return f"go on with the same command and --resume --out {shlex.quote(str(folder))}"
+
+
 def guarded(body: Callable[[], int], *, show_traceback: bool) -> int:
     """Run a command's body; every error becomes a message and an exit code.
 
@@ -62,8 +70,8 @@ def guarded(body: Callable[[], int], *, show_traceback: bool) -> int:
         print("interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away, such as `| head`
-        sys.stderr.close()
-        return EXIT_USER
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit finds no pipe
+        return EXIT_DONE
     except MemoryError:
         print("error: out of memory. Use fewer or smaller slices, or a machine with more.", file=sys.stderr)
         return EXIT_USER
@@ -73,10 +81,3 @@ def guarded(body: Callable[[], int], *, show_traceback: bool) -> int:
             "This is a defect of Slicewise, not of your data; please report it with the lines above.", file=sys.stderr
         )
         return EXIT_DEFECT
-
-
-def check_python_path(path: str) -> str:
-    """A config's path, or an error when a folder was given."""
-    if not path.endswith((".yaml", ".yml")):
-        raise ConfigError(f"{path!r} is no YAML file", where="CONFIG", remedy="Give a file such as configs/hipmri.yaml")
-    return path

@@ -22,10 +22,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         unknown = sorted(set(parts) - set(PARTS))
         if unknown:
             raise ConfigError(f"unknown part {', '.join(unknown)}", where="--only", remedy=f"Known: {', '.join(PARTS)}")
+        if arguments.rounds < 1:
+            raise ConfigError(f"got {arguments.rounds}", where="--rounds", remedy="Give 1 or more")
         from importlib import import_module
 
         for part in parts:
-            print(import_module(f"benchmarks.{part}").run(max(1, arguments.rounds)), flush=True)
+            print(import_module(f"benchmarks.{part}").run(arguments.rounds), flush=True)
         return EXIT_DONE
 
     return guarded(body, show_traceback=arguments.traceback)

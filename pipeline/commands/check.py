@@ -5,12 +5,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from pipeline.commands.arguments import add_config_arguments, command_parser, guarded
 from pipeline.commands.dataset import Dataset, open_dataset
 from pipeline.config.suggestions import suggestion
 from pipeline.config.targets import NETWORK_PREFIX, network_names
 from pipeline.errors import EXIT_DONE, ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.commands.stages import Inspection
 
 EPILOG = """examples:
   bin/check configs/hipmri.yaml
@@ -41,22 +47,53 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.batches < 1:
         raise ConfigError(f"got {arguments.batches}", where="--batches", remedy="Give 1 or more")
     dataset = open_dataset(Path(arguments.config), arguments.overrides, allow_stand_in=not arguments.no_stand_in)
-    print(f"config   {arguments.config}: keys, types, names and chains are right")
+    print(f"config     {dataset.config.path}: its keys, types and names are known")
     for side, cases in dataset.split.sides().items():
         patients = len({case.patient for case in cases})
         print(f"{side:<11}{len(cases)} cases of {patients} patients, such as {cases[0].id}")
-    from pipeline.commands.stages import inspect
+    from pipeline.commands.stages import check_test_crop, inspect
 
     inspection = inspect(dataset)
     print(f"files      {len(inspection.facts)} images and masks were read whole; nothing is wrong with them")
     for warning in inspection.warnings:
         print(f"warning    {warning}")
+    check_test_crop(dataset, inspection)
+    _try_out(dataset)
     if arguments.against is not None:
-        _compare(dataset, arguments.against, arguments.batches)
+        _compare(dataset, inspection, arguments.against, arguments.batches)
     return EXIT_DONE
 
 
-def _compare(dataset: Dataset, other: str, count: int) -> None:
+def _try_out(dataset: Dataset) -> None:
+    """Build everything that the config names, and take one case and one batch through it."""
+    import torch
+
+    from pipeline.commands.stages import network_for
+    from pipeline.data.inspection import read_options
+    from pipeline.data.prepared import prepare_cases
+    from pipeline.data.slices import SliceBank
+    from pipeline.networks.build import parameter_count
+    from pipeline.training.objective import build_loss, check_loss
+    from transforms.augment import AugmentChain
+    from transforms.chain import PrepareChain
+
+    settings, case = dataset.config.settings, dataset.split.train[0]
+    chain = PrepareChain(settings.transforms.prepare, read_options(dataset.config))
+    samples = prepare_cases(chain, [case])
+    bank = SliceBank([case], samples, len(settings.data.classes))
+    slices, height, width = samples[0]["image"].shape
+    print(f"prepare    {case.id}: {slices} slices of {height} x {width}")
+    batch = bank.batch(np.zeros(2, dtype=int))
+    AugmentChain(settings.transforms.augment)(batch, settings.seed)
+    print(f"augment    {len(settings.transforms.augment)} transforms take a batch")
+    network = network_for(dataset, torch.device("cpu"))
+    check_loss(build_loss(settings.loss), len(settings.data.classes), torch.device("cpu"))
+    print(
+        f"network    {settings.network['_target_']}, {parameter_count(network):,} parameters; the loss takes its logits"
+    )
+
+
+def _compare(dataset: Dataset, inspection: Inspection, other: str, count: int) -> None:
     from itertools import cycle, islice
 
     from pipeline.commands.stages import prepare
@@ -70,7 +107,7 @@ def _compare(dataset: Dataset, other: str, count: int) -> None:
     tune_cpu(settings.training.threads)
     device = choose_device(settings.training.device)
     batch_size = settings.training.batch_size
-    bank = prepare(dataset, "train", dataset.split.train).to(device)
+    bank = prepare(dataset, inspection, "train", dataset.split.train).to(device)
     chosen = islice(cycle(epoch_batches(bank, batch_size, settings.seed)), count)
     batches = [bank.batch(indices) for indices in chosen]
     targets = [settings.network, counterpart(settings.network, other)]
@@ -98,7 +135,10 @@ def _compare(dataset: Dataset, other: str, count: int) -> None:
     ]  # fmt: skip
     for label, first, second, ratio in rows:
         print(f"{label:<24} {first:>20} {second:>20} {ratio:>9}".rstrip())
-    print(f"\n{targets[1]} has the same widths; the last loss is the mean of the last 5 batches.")
+    for target in targets:
+        parameters = ", ".join(f"{key}={value}" for key, value in target.items() if key != "_target_")
+        print(f"\n{target['_target_']}({parameters})", end="")
+    print("\nThe last loss is the mean of the last 5 batches.")
 
 
 def _ratio(own: float, peer: float) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config.load import Config, load_config
+from pipeline.config.suggestions import suggestion
 from pipeline.data.cases import Case
 from pipeline.data.layouts import find_cases, hipmri_is_missing, hipmri_missing_message
 from pipeline.data.phantom import PhantomSpec, read_phantom_marker, write_phantom
@@ -58,9 +59,17 @@ def open_dataset(path: Path, overrides: Sequence[str], *, allow_stand_in: bool =
     synthetic = root.is_dir() and read_phantom_marker(root) is not None
     cases = find_cases(config)
     split = split_cases(config, cases)
+    _check_shown_case(config, split)
     if synthetic and "phantom" not in name.lower():
         name = f"{name}-PHANTOM"
     return Dataset(config, name, tuple(cases), split, synthetic)
+
+
+def _check_shown_case(config: Config, split: Split) -> None:
+    shown, known = config.settings.report.case, [case.id for case in split.test]
+    if shown is not None and shown not in known:
+        raise ConfigError(f"{shown!r} is no test case", where=config.where("report", "case"),
+                          remedy=suggestion(shown, known))  # fmt: skip
 
 
 def _is_missing(config: Config) -> bool:
@@ -75,7 +84,8 @@ def _stand_in(config: Config, overrides: Sequence[str], allowed: bool) -> Config
     message = hipmri_missing_message(config.locate(data.root))
     if data.stand_in is None or not allowed or ("data", "root") not in config.defaulted:
         raise message
-    path = config.path.parent / data.stand_in
+    named_in = Path(config.document.mark(("data", "stand_in")).source)  # it may stand in a config that this one extends
+    path = (named_in if named_in.is_file() else config.path).parent / data.stand_in
     if not path.is_file():
         raise ConfigError(f"no such config: {path}", where=config.where("data", "stand_in"))
     print(
@@ -100,11 +110,15 @@ def _make_phantom(config: Config, root: Path) -> None:
         train=wanted.train, validate=wanted.validate_, test=wanted.test, weeks=wanted.weeks, slices=wanted.slices,
         seed=wanted.seed,
     )  # fmt: skip
+    make_phantom(root, spec)
+
+
+def make_phantom(root: Path, spec: PhantomSpec) -> None:
+    """Write a phantom with a progress bar; one that is there already is left as it is, and must be the same."""
     if root.is_dir() and read_phantom_marker(root) is not None:
-        write_phantom(root, spec)  # checks that it is the one that is wanted; nothing is written
+        write_phantom(root, spec)  # compares the settings; nothing is written
         return
     scans = (spec.train + spec.validate + spec.test) * spec.weeks
+    workers = min(8, os.cpu_count() or 1)  # each holds a scan in the making, 0.2 GB
     with stage("phantom", scans, "scans") as progress:
-        write_phantom(
-            root, spec, workers=os.cpu_count() or 1, progress=lambda done, _: progress.advance(done - progress.done)
-        )  # fmt: skip
+        write_phantom(root, spec, workers=workers, progress=lambda done, _: progress.advance(done - progress.done))

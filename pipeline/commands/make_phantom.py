@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from pipeline.commands.arguments import command_parser, guarded
-from pipeline.data.phantom import PhantomSpec, write_phantom
+from pipeline.commands.dataset import make_phantom
+from pipeline.data.phantom import PhantomSpec
 from pipeline.errors import EXIT_DONE
-from pipeline.progress import stage
 
 _MEANING = {
     "train": "patients for training",
@@ -40,11 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def body() -> int:
         spec = PhantomSpec(**{field.name: getattr(arguments, field.name) for field in fields(PhantomSpec)})
         scans = (spec.train + spec.validate + spec.test) * spec.weeks
-        with stage("phantom", scans, "scans") as progress:
-            write_phantom(
-                arguments.folder, spec, workers=os.cpu_count() or 1,
-                progress=lambda done, total: progress.advance(done - progress.done),
-            )  # fmt: skip
+        make_phantom(arguments.folder, spec)
         print(f"{scans} scans of {spec.slices} slices in {arguments.folder}. Use them as data:")
         print(f"  bin/run_pipeline configs/hipmri.yaml --set data.root={arguments.folder.resolve()}")
         return EXIT_DONE

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipeline.commands.dataset import Dataset
 from pipeline.commands.stages import Inspection
 from pipeline.config.resolved import resolved_text
@@ -28,7 +26,7 @@ from pipeline.training.loop import TrainingState
 
 def conclude(
     dataset: Dataset, inspection: Inspection, counts: Sequence[CaseCounts], state: TrainingState, folder: Path,
-    *, command: Sequence[str], device: str, started: float,
+    *, command: Sequence[str], device: str, started: float, resumed: bool,
 ) -> str:  # fmt: skip
     """Evaluate the counted test cases and write everything a run ends with.
 
@@ -50,19 +48,19 @@ def conclude(
     write_text(where / "scans.csv", tables.scans_csv(evaluation))
     write_text(where / "patients.csv", tables.patients_csv(evaluation))
     write_text(where / "summary.json", tables.summary_json(evaluation))
-    write_json(folder / "split.json", dataset.split.as_json())
     source = provenance(
         command, seed=settings.seed, device=device, started=started,
         dataset={"fingerprint": inspection.fingerprint, "cases": len(inspection.facts), "synthetic": dataset.synthetic,
-                 "root": str(dataset.config.locate(settings.data.root).resolve())},
+                 "folders": sorted({str(case.image.parent.resolve()) for case in dataset.cases})},
     )  # fmt: skip
+    source |= {"resumed": resumed, "training_seconds": round(state.seconds, 1)}
     content = _content(dataset, inspection, evaluation, state, folder, source)
     with stage("report", 2, "parts") as progress:
         save_plots(content, folder / "plots")
         progress.advance()
-        write_text(folder / "report.html", render_report(content))
+        write_json(folder / "provenance.json", source)
+        write_text(folder / "report.html", render_report(content))  # last: a run that has it is finished
         progress.advance()
-    write_json(folder / "provenance.json", source)
     marked = " | PHANTOM: synthetic images, not patients" if dataset.synthetic else ""
     return tables.terminal_table(evaluation, title=f"{dataset.name}: Dice on the test cases{marked}")
 
@@ -83,9 +81,9 @@ def _content(
     return ReportContent(
         title=settings.report.title or dataset.name,
         name=dataset.name,
-        classes=settings.data.classes,
+        classes=classes,
         synthetic=dataset.synthetic,
-        warnings=(*inspection.warnings, *_warnings(dataset, evaluation)),
+        warnings=(*inspection.warnings, *_warnings(dataset, evaluation, resumed=source["resumed"])),
         summary=evaluation.summary,
         cases=evaluation.cases,
         patients=evaluation.patients,
@@ -94,8 +92,7 @@ def _content(
         examples=tuple(examples),
         captions=tuple(captions.values()),
         dataset=[
-            _dataset_row(side, cases, inspection, settings.data.classes)
-            for side, cases in dataset.split.sides().items()
+            _dataset_row(side, cases, inspection, classes, known) for side, cases in dataset.split.sides().items()
         ],
         config_text=resolved_text(dataset.config),
         provenance=source,
@@ -103,7 +100,7 @@ def _content(
     )
 
 
-def _warnings(dataset: Dataset, evaluation: aggregation.Evaluation) -> list[str]:
+def _warnings(dataset: Dataset, evaluation: aggregation.Evaluation, *, resumed: bool) -> list[str]:
     data = dataset.config.settings.data
     found = []
     if data.ignore_affine:
@@ -112,6 +109,8 @@ def _warnings(dataset: Dataset, evaluation: aggregation.Evaluation) -> list[str]
         found.append(
             "The training had a budget of time: another machine, or another run, makes another number of steps."
         )
+    if resumed:
+        found.append("The run was stopped and resumed: the time and the memory told are those of its last session.")
     if dataset.split.unused:
         found.append(f"{len(dataset.split.unused)} cases are in no part of the split and were not used.")
     levels = evaluation.summary["levels"]["scan"]["classes"]
@@ -122,30 +121,31 @@ def _warnings(dataset: Dataset, evaluation: aggregation.Evaluation) -> list[str]
     return found
 
 
-def _dataset_row(side: str, cases: Sequence[Case], inspection: Inspection, classes: Sequence[str]) -> dict[str, Any]:
+def _dataset_row(
+    side: str, cases: Sequence[Case], inspection: Inspection, classes: Sequence[str], known_spacing: bool
+) -> dict[str, Any]:
     facts = [inspection.facts[case.id] for case in cases]
-    sizes = sorted({fact.shape for fact in facts})
-    spacings = np.array([fact.spacing_mm for fact in facts if len(fact.spacing_mm) == len(facts[0].spacing_mm)])
-    low, high = spacings.min(axis=0), spacings.max(axis=0)
+    spacings = [fact.spacing_mm for fact in facts]
     return {
         "split": side,
         "patients": len({case.patient for case in cases}),
         "scans": len({scan_key(case) for case in cases}),
         "cases": len(cases),
         "slices": sum(fact.slices for fact in facts),
-        "sizes": _range_text(np.min(sizes, axis=0), np.max(sizes, axis=0))
-        if len({len(s) for s in sizes}) == 1
-        else "mixed",
-        "spacing": f"{_range_text(low, high)} mm",
+        "sizes": _range_text([fact.shape for fact in facts]),
+        "spacing": f"{_range_text(spacings)} mm" if known_spacing else None,
         **{f"slices_with_{name}": int(sum(fact.slices_with[k] for fact in facts)) for k, name in enumerate(classes)},
         **{f"voxels_{name}": int(sum(fact.voxels[k] for fact in facts)) for k, name in enumerate(classes)},
     }
 
 
-def _range_text(low: Sequence[float], high: Sequence[float]) -> str:
-    """Sizes or spacings, each as one value or as a range.
+def _range_text(values: Sequence[Sequence[float]]) -> str:
+    """Sizes or spacings of many files: each axis as one value or as a range.
 
-    >>> _range_text([256, 128], [256, 144])
-    '256 x 128-144'
+    >>> _range_text([(256, 128), (256, 144)]), _range_text([(256, 128), (40, 50, 60)])
+    ('256 x 128-144', 'mixed')
     """
-    return " x ".join(f"{a:.4g}" if a == b else f"{a:.4g}-{b:.4g}" for a, b in zip(low, high, strict=True))
+    if len({len(value) for value in values}) != 1:
+        return "mixed"
+    ranges = [(min(axis), max(axis)) for axis in zip(*values, strict=True)]
+    return " x ".join(f"{low:.4g}" if low == high else f"{low:.4g}-{high:.4g}" for low, high in ranges)

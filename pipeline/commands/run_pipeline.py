@@ -9,10 +9,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.commands.arguments import add_config_arguments, command_parser, guarded
+from pipeline.commands.arguments import add_config_arguments, command_parser, guarded, how_to_go_on
 from pipeline.commands.dataset import Dataset, open_dataset
 from pipeline.config.resolved import resolved_text
-from pipeline.errors import EXIT_DONE, ConfigError
+from pipeline.errors import EXIT_DONE, ConfigError, Interrupted
 from pipeline.runs import RunLog, create_run_folder, existing_run_folder, write_text
 
 EPILOG = """examples:
@@ -46,8 +46,34 @@ def _run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
     sides = ", ".join(f"{len(cases)} {side}" for side, cases in dataset.split.sides().items())
     print(f"{dataset.name}: {sides} cases -> {folder}", file=sys.stderr)
     # From here on PyTorch and MONAI are needed, which take seconds to import.
+    from pipeline.training.signals import interrupt_on_signals
+
+    try:
+        with interrupt_on_signals():
+            table = _stages(dataset, folder, log, command, started, resume=arguments.resume)
+    except KeyboardInterrupt as stop:
+        name = str(stop) or "SIGINT"
+        log(f"stopped by {name}")
+        raise Interrupted(f"{name}; {how_to_go_on(folder)}") from None
+    log("finished")
+    print(f"\n{table}\n\nReport: {folder / 'report.html'}")
+    return EXIT_DONE
+
+
+def _stages(
+    dataset: Dataset, folder: Path, log: RunLog, command: Sequence[str], started: float, *, resume: bool
+) -> str:
+    """From the files to the report; gives the table for the terminal."""
     from pipeline.commands.outcome import conclude
-    from pipeline.commands.stages import inspect, predict_and_count, prepare, train
+    from pipeline.commands.stages import (
+        check_test_crop,
+        inspect,
+        keep_to_data,
+        network_for,
+        predict_and_count,
+        prepare,
+        train,
+    )
     from pipeline.training.device import choose_device, describe, tune_cpu
 
     settings = dataset.config.settings
@@ -62,16 +88,24 @@ def _run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
     inspection = inspect(dataset)
     for warning in inspection.warnings:
         say(f"warning: {warning}")
-    banks = {side: prepare(dataset, side, getattr(dataset.split, side)) for side in ("train", "validation")}
+    keep_to_data(folder, dataset, inspection, resume=resume)
+    network = network_for(dataset, device)  # before the cache is filled: it may refuse its parameters
+    check_test_crop(dataset, inspection)
+    banks = {side: prepare(dataset, inspection, side, getattr(dataset.split, side)) for side in ("train", "validation")}
     log(f"prepared {sum(len(bank) for bank in banks.values())} slices, {sum(b.bytes() for b in banks.values())} bytes")
-    network, state = train(dataset, banks, folder, device, log, resume=arguments.resume)
+    state = train(dataset, network, banks, folder, device, log, resume=resume)
     counts = predict_and_count(dataset, inspection, network, device, folder, say)
-    table = conclude(
-        dataset, inspection, counts, state, folder, command=command, device=describe(device), started=started
+    return conclude(
+        dataset,
+        inspection,
+        counts,
+        state,
+        folder,
+        command=command,
+        device=describe(device),
+        started=started,
+        resumed=resume,
     )
-    log("finished")
-    print(f"\n{table}\n\nReport: {folder / 'report.html'}")
-    return EXIT_DONE
 
 
 def _folder(dataset: Dataset, arguments: argparse.Namespace) -> Path:

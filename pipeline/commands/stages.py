@@ -5,26 +5,30 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from pipeline.commands.arguments import how_to_go_on
 from pipeline.commands.dataset import Dataset
 from pipeline.data.cases import Case
+from pipeline.data.crops import crop_faults
 from pipeline.data.inspection import CaseFacts, inspect_cases, knows_spacing, read_options, repeated_images
 from pipeline.data.prepared import prepare_cases
 from pipeline.data.slices import SliceBank
-from pipeline.errors import Interrupted
+from pipeline.errors import ConfigError, DataError, Interrupted, raise_all
 from pipeline.evaluation.confusion import CaseCounts, slice_confusions
 from pipeline.inference.masks import mask_bytes
 from pipeline.inference.scans import ScanPredictor, prediction_path
 from pipeline.networks.build import build_network
 from pipeline.progress import stage
-from pipeline.runs import write_bytes, write_text
+from pipeline.runs import write_bytes, write_json, write_text
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.loop import Trainer, TrainingState
 from pipeline.training.objective import build_loss
@@ -61,20 +65,78 @@ def inspect(dataset: Dataset) -> Inspection:
     zeroed = [
         f"{fact.zeroed} voxels of {fact.case} were NaN or infinite, and are read as 0" for fact in facts if fact.zeroed
     ]
-    warnings = (*dataset.split.leaks, *repeated_images(dataset.config, dataset.split, facts), *zeroed)
+    leaks = (*dataset.split.leaks, *repeated_images(dataset.config, dataset.split, facts))
+    warnings = (*leaks, *zeroed, *_unseen_classes(dataset, {fact.case: fact for fact in facts}))
     digest = hashlib.sha256()
     for fact in sorted(facts, key=lambda fact: fact.case):
         digest.update(f"{fact.case} {fact.digest.hex()} {fact.label_digest.hex()}\n".encode())
     return Inspection({fact.case: fact for fact in facts}, warnings, digest.hexdigest())
 
 
-def prepare(dataset: Dataset, name: str, cases: Sequence[Case]) -> SliceBank:
+def _unseen_classes(dataset: Dataset, facts: Mapping[str, CaseFacts]) -> list[str]:
+    """What is to be said of classes that a side of the split does not show.
+
+    Raises
+    ------
+    DataError
+        When the validation patients show no class at all: nothing could choose the checkpoint.
+    """
+    warnings = []
+    for side, cases in dataset.split.sides().items():
+        voxels = np.sum([facts[case.id].voxels for case in cases], axis=0)
+        unseen = [name for name, count in zip(dataset.config.settings.data.classes, voxels, strict=True) if not count]
+        if side == "validation" and not voxels[1:].any():
+            raise DataError(
+                "the validation patients show no class, so that nothing can choose the checkpoint",
+                where=dataset.config.where("splits"), remedy="Use another seed, or a larger splits.validation",
+            )  # fmt: skip
+        if unseen:
+            warnings.append(f"no {side} case shows {', '.join(unseen)}")
+    return warnings
+
+
+def keep_to_data(folder: Path, dataset: Dataset, inspection: Inspection, *, resume: bool) -> None:
+    """Write the split and the data's fingerprint into the run, or compare them with what the run was started with.
+
+    Raises
+    ------
+    ConfigError
+        When files or split have changed since: a patient who was trained on could be tested.
+    """
+    known, found = folder / "split.json", dataset.split.as_json()
+    fingerprint = folder / "checkpoints" / "data.json"
+    if resume and fingerprint.exists():
+        same = json.loads(known.read_text(encoding="utf-8")) == found
+        if not same or json.loads(fingerprint.read_text(encoding="utf-8")) != inspection.fingerprint:
+            raise ConfigError(
+                "the data are not those that the run was started with", where=str(folder),
+                remedy="Put the files back, or start a new run without --resume",
+            )  # fmt: skip
+        return
+    write_json(known, found)
+    write_json(fingerprint, inspection.fingerprint)
+
+
+def prepare(dataset: Dataset, inspection: Inspection, name: str, cases: Sequence[Case]) -> SliceBank:
     """Run the prepare chain over cases and stack their slices."""
-    settings = dataset.config.settings
-    chain = PrepareChain(settings.transforms.prepare, read_options(dataset.config))
+    settings, options = dataset.config.settings, read_options(dataset.config)
+    chain = PrepareChain(settings.transforms.prepare, options)
     with stage(f"prepare {name}", len(cases), "cases") as progress:
         samples = prepare_cases(chain, cases, progress.advance)
+    raise_all(crop_faults(chain, cases, inspection.facts, options, lambda number: samples[number]["image"]))
     return SliceBank(cases, samples, len(settings.data.classes), settings.data.context)
+
+
+def check_test_crop(dataset: Dataset, inspection: Inspection) -> None:
+    """Refuse, before training, a chain that would cut off labelled voxels of test cases."""
+    options, cases = read_options(dataset.config), dataset.split.test
+    chain = PrepareChain(dataset.config.settings.transforms.prepare, options, keys=("image",))
+
+    def prepared(number: int) -> torch.Tensor:
+        image: torch.Tensor = chain({"image": str(cases[number].image)})["image"]
+        return image
+
+    raise_all(crop_faults(chain, cases, inspection.facts, options, prepared))
 
 
 def network_for(dataset: Dataset, device: torch.device) -> nn.Module:
@@ -86,10 +148,10 @@ def network_for(dataset: Dataset, device: torch.device) -> nn.Module:
 
 
 def train(
-    dataset: Dataset, banks: dict[str, SliceBank], folder: Path, device: torch.device, log: Callable[[str], None],
-    *, resume: bool,
-) -> tuple[nn.Module, TrainingState]:  # fmt: skip
-    """Train, and give back the best network of the validation patients.
+    dataset: Dataset, network: nn.Module, banks: dict[str, SliceBank], folder: Path, device: torch.device,
+    log: Callable[[str], None], *, resume: bool,
+) -> TrainingState:  # fmt: skip
+    """Train; the network ends with the weights that were best on the validation patients.
 
     Raises
     ------
@@ -97,23 +159,23 @@ def train(
         With how to go on.
     """
     settings = dataset.config.settings
-    network = network_for(dataset, device)
     loss = build_loss(settings.loss).to(device)
     validate = ScanDice(banks["validation"].to(device), loss, settings.inference)
     trainer = Trainer(settings, network, loss, banks["train"].to(device), validate, folder / "checkpoints")
     if resume and (folder / "checkpoints" / "last.pt").exists():
         trainer.resume()
         log(f"resumed at step {trainer.state.step}")
-    total = None if trainer.budget_seconds is not None else settings.training.epochs * len(banks["train"])
-    with stop_on_signals() as stop, stage("train", total, "slices") as progress:
-        progress.advance(trainer.state.epoch * len(banks["train"]) if resume else 0)
+    slices_per_step = len(banks["train"]) / trainer.steps_per_epoch
+    total = None if trainer.budget_seconds is not None else round(trainer.total_steps * slices_per_step)
+    before = round(trainer.state.step * slices_per_step)
+    with stop_on_signals() as stop, stage("train", total, "slices", before) as progress:
         try:
             state = trainer.fit(progress, stop, log, lambda: write_history(folder, trainer.state.history))
         except Interrupted as reason:
-            raise Interrupted(f"{reason}; go on with the same command and --resume --out {folder}") from reason
+            raise Interrupted(f"{reason}; {how_to_go_on(folder)}") from reason
     write_history(folder, state.history)
     network.load_state_dict(load_checkpoint(folder / "checkpoints" / "best.pt")["network"])
-    return network, state
+    return state
 
 
 def write_history(folder: Path, history: Sequence[dict[str, Any]]) -> None:

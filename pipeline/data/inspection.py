@@ -114,7 +114,7 @@ def inspect_cases(
         results = list(pool.map(one, cases))
     facts = [result for result in results if isinstance(result, CaseFacts)]
     faults = [fault for result in results if isinstance(result, Fault) for fault in getattr(result, "faults", [result])]
-    raise_all([*faults, *_nameless_patients(config, facts)])
+    raise_all([*faults, *_nameless_patients(config, facts), *_several_axes(config, facts)])
     return facts
 
 
@@ -130,6 +130,16 @@ def _nameless_patients(config: Config, facts: Sequence[CaseFacts]) -> list[DataE
         remedy="Set data.patient to an expression whose group is the patient, such as '^(patient\\d+)_'; '^(.+)$' says "
         "that each file is a patient of its own",
     )]  # fmt: skip
+
+
+def _several_axes(config: Config, facts: Sequence[CaseFacts]) -> list[DataError]:
+    """A fault where the spacings would have volumes cut along different axes: one network would see two planes."""
+    by_axis = {slice_axis(fact.spacing_mm, config.settings.data.axis): fact for fact in facts if len(fact.shape) == 3}
+    if len(by_axis) < 2:
+        return []
+    found = ", ".join(f"axis {axis} such as {fact.case} {fact.spacing_mm}" for axis, fact in sorted(by_axis.items()))
+    return [DataError(f"by their spacing, volumes would be cut along different axes: {found}",
+                      where=config.where("data", "axis"), remedy="Set data.axis to one of them")]  # fmt: skip
 
 
 def _inspect(config: Config, case: Case, options: ReadOptions) -> CaseFacts:

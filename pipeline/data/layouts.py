@@ -119,6 +119,10 @@ def _unpaired(
 
 def _folders(config: Config, root: Path) -> list[Case]:
     data = config.settings.data
+    if not root.is_dir():
+        raise DataError("no such folder", where=str(root),
+                        remedy=f"{config.where('data', 'root')}: set it, with --set data.root=DIR or the environment "
+                        "variable that it reads, to the folder that holds the images and the labels")  # fmt: skip
     named = {"images": data.images, "labels": data.labels}
     folders = {key: root / Path(value).expanduser() for key, value in named.items()}
     raise_all(

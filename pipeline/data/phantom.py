@@ -185,7 +185,7 @@ def _is_done(root: Path, spec: PhantomSpec) -> bool:
             return True
         raise DataError(
             f"holds a phantom with other settings: {marker['spec']}, wanted {asdict(spec)}",
-            where=str(root), remedy="Name another folder, or remove this one",
+            where=str(root), remedy="Name another folder (data.root), or remove this one",
         )  # fmt: skip
     if root.exists() and not (root.is_dir() and not any(root.iterdir())):
         raise DataError(

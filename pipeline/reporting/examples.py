@@ -47,8 +47,8 @@ def choose_cases(cases: Sequence[Case], rows: Sequence[Mapping[str, Any]], shown
         return {cases[0].id: "no class in any reference"}
     most = max(present.values())
     typical = sorted((name for name in present if present[name] == most), key=lambda name: (-voxels[name], name))[0]
-    first = shown if shown in known else typical
-    # A slice with one class is no fair judge of the network: rank those that show as much as most do.
+    first = shown or typical
+    # A slice with a single class is no fair judge of the network where others show several.
     common = [name for name in present if present[name] >= min(most, 2)]
     ranked = sorted(common, key=lambda name: (float(np.mean(scores[name])), name))
     captions = {str(first): "shows most classes" if first == typical else "chosen in the config"}
@@ -62,7 +62,7 @@ def load_example(
     case: Case, prediction: Path, classes: Sequence[str], options: ReadOptions, known_spacing: bool
 ) -> Example:
     """One slice of a case: of a volume, the one that shows most classes, and of those the one with most foreground."""
-    image, mask = read_nifti(case.image, options), read_nifti(prediction).array
+    image, mask = read_nifti(case.image, options), read_nifti(prediction, options).array
     assert case.label is not None
     label = read_label(case.label, options).array
     plane, number = (0, 1), None

@@ -1,4 +1,4 @@
-"""A request to stop, noticed between steps."""
+"""A request to stop: noticed between steps while training, at once elsewhere."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ class StopRequest:
         return self.name is not None
 
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
     """Turn SIGTERM, SIGINT and SIGUSR1 into a flag; a second SIGINT interrupts at once.
@@ -25,18 +28,35 @@ def stop_on_signals() -> Iterator[StopRequest]:
     Works in the main thread only, as Python's signals do; the handlers from before come back at the end.
     """
     request = StopRequest()
-    before: dict[int, Any] = {}
 
     def note(number: int, frame: Any) -> None:
         if request and number == signal.SIGINT:
             raise KeyboardInterrupt
         request.name = signal.Signals(number).name
 
-    try:
-        for wanted in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-            before[wanted] = signal.signal(wanted, note)
+    with _handled_by(note):
         yield request
+
+
+@contextmanager
+def interrupt_on_signals() -> Iterator[None]:
+    """Raise KeyboardInterrupt at SIGTERM, SIGINT and SIGUSR1: where nothing is lost, a stop need not wait."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    with _handled_by(interrupt):
+        yield
+
+
+@contextmanager
+def _handled_by(handler: Any) -> Iterator[None]:
+    before: dict[int, Any] = {}
+    try:
+        for wanted in _SIGNALS:
+            before[wanted] = signal.signal(wanted, handler)
+        yield
     finally:
-        for number, handler in before.items():
+        for number, old in before.items():
             # None stands for a handler that was not set from Python, and cannot be set again from there.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            signal.signal(number, signal.SIG_DFL if old is None else old)

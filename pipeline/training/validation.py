@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from monai.metrics import DiceMetric
 from torch import nn
 
 from pipeline.data.slices import SliceBank
@@ -85,7 +86,7 @@ class ScanDice:
                 f"the device's memory does not suffice to validate {self.settings.batch_size} slices together",
                 where="inference.batch_size", remedy="Lower inference.batch_size",
             ) from error  # fmt: skip
-        dice = np.stack([scan_dice for _, scan_dice in results])
+        dice = np.stack([scan_dice for _, scan_dice in results])  # NaN where a scan's reference lacks the class
         shown = ~np.isnan(dice)
         sums, counts = np.where(shown, dice, 0).sum(axis=0), shown.sum(axis=0)
         mean = np.divide(sums, counts, out=np.full(len(sums), math.nan), where=counts > 0)
@@ -94,16 +95,15 @@ class ScanDice:
     def _scan(self, network: nn.Module, batches: Sequence[np.ndarray]) -> tuple[float, np.ndarray]:
         """Loss and Dice (K - 1,) of one scan, its slices taken together as one volume."""
         classes = self.bank.classes
-        confusion = torch.zeros(classes * classes, dtype=torch.int64)
-        loss = 0.0
+        loss, predicted, reference = 0.0, [], []
         for indices in batches:
             batch = self.bank.batch(indices)
             logits = slice_logits(network, batch["image"], self.settings)
             loss += float(self.loss(logits, batch["label"])) * len(indices)
-            pairs = batch["label"][:, 0].long() * classes + logits.argmax(1)
-            confusion += torch.bincount(pairs.flatten(), minlength=classes * classes).cpu()
-        table = confusion.view(classes, classes).numpy()
-        hits, reference, predicted = np.diag(table), table.sum(axis=1), table.sum(axis=0)
-        dice = np.full(classes, math.nan)
-        np.divide(2.0 * hits, reference + predicted, out=dice, where=reference > 0)
-        return loss / sum(len(indices) for indices in batches), dice[1:]
+            predicted.append(logits.argmax(1).flatten())
+            reference.append(batch["label"].flatten().long())
+        # Slices may differ in size: to the metric, a scan is one row of class indices, (1, 1, voxels).
+        metric = DiceMetric(include_background=False, reduction="none", num_classes=classes)
+        metric(y_pred=torch.cat(predicted)[None, None], y=torch.cat(reference)[None, None])
+        scores = torch.as_tensor(metric.get_buffer())[0]
+        return loss / sum(len(indices) for indices in batches), scores.double().cpu().numpy()

@@ -6,7 +6,6 @@ import gzip
 import logging
 import os
 import struct
-import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -201,7 +200,6 @@ def test_huge_dimensions_are_refused_before_anything_is_allocated(
     for shape in ((30_000, 30_000, 30_000), (32_767,) * 7, (1_000, 1_000, 600)):
         path = tmp_path / "a.nii.gz"
         path.write_bytes(pack(declaring(shape)))
-        started = time.perf_counter()
         tracemalloc.start()
         try:
             with pytest.raises(ImageFileError, match="voxels, more than 536870912"):
@@ -209,7 +207,6 @@ def test_huge_dimensions_are_refused_before_anything_is_allocated(
             assert tracemalloc.get_traced_memory()[1] < 2_000_000
         finally:
             tracemalloc.stop()
-        assert time.perf_counter() - started < 1
 
 
 def test_what_a_small_stream_cannot_hold_is_not_allocated_either(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ def test_a_right_config_and_dataset(project: Path, phantom: Path, capsys: pytest
     assert main([str(project / "configs/hipmri.yaml"), "--set", f"data.root={phantom}"]) == 0
     out = capsys.readouterr().out
     assert "train      8 cases of 2 patients" in out and "test       8 cases of 2 patients" in out
-    assert "20 images and masks were read" in out
+    assert "20 images and masks were read" in out and "1 slices of 256 x 128" in out
 
 
 def test_two_networks_side_by_side(project: Path, phantom: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,6 +45,16 @@ def test_bad_arguments(
 ) -> None:
     assert main([str(project / "configs/hipmri.yaml"), "--set", f"data.root={phantom}", *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "override", ["network.channels=[0, 8]", "loss.lambda_ce=-1", "transforms.augment.0.scale=[2, 1]"]
+)
+def test_what_cannot_be_built_is_refused(
+    project: Path, phantom: Path, override: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(project / "configs/hipmri.yaml"), "--set", f"data.root={phantom}", "--set", override]) == 2
+    assert "error: " in capsys.readouterr().err
 
 
 def test_a_faulty_file_is_named(project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

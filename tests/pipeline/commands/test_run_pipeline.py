@@ -260,3 +260,120 @@ def test_wrong_arguments_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert stop.value.code == 2
     assert main(["/no/such/config.yaml"]) == 2
     assert "/no/such/config.yaml" in capsys.readouterr().err
+
+
+def pairs(
+    folder: Path,
+    write_nifti: Callable[..., Path],
+    labels: list[np.ndarray],
+    spacing: tuple[float, ...] = (1.0, 1.0, 2.5),
+) -> list[str]:
+    """Two folders of volumes with these labels, and the arguments that name them."""
+    generator = np.random.default_rng(0)
+    for number, label in enumerate(labels):
+        image = label * 3 + generator.normal(size=label.shape)
+        write_nifti(folder / f"images/p{number}.nii.gz", image.astype(np.float32), spacing)
+        write_nifti(folder / f"labels/p{number}.nii.gz", label.astype(np.uint8), spacing)
+    return ["--set", f"data.images={folder / 'images'}", "--set", f"data.labels={folder / 'labels'}"]
+
+
+def square(where: tuple[int, int] = (4, 4)) -> np.ndarray:
+    label = np.zeros((32, 32, 3), dtype=np.uint8)
+    label[where[0] : where[0] + 6, where[1] : where[1] + 6, 1:] = 1
+    return label
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_crop_that_loses_labelled_voxels_is_refused(
+    seed: int,
+    project: Path,
+    run_pipeline: Run,
+    write_nifti: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folders = pairs(tmp_path, write_nifti, [square((13, 13))] * 4 + [square((0, 0))])
+    crop = "{_target_: ResizeWithPadOrCropd, keys: [image, label], spatial_size: [24, 24]}"
+    chain = ["--set", f"transforms.prepare.3={crop}", "--set", "splits.test=0.2"]
+    # The centre 24 x 24 begins at 4: of the corner's 6 x 6, 36 - 4 = 32 voxels are lost in each of two slices.
+    assert run_pipeline(project / "configs/folders.yaml", *folders, *chain, "--set", f"seed={seed}") == 2
+    err = capsys.readouterr().err
+    assert "cuts off 64 labelled voxels of p4 (32 x 32 x 3)" in err
+
+
+def test_volumes_of_two_planes_are_refused(
+    project: Path,
+    run_pipeline: Run,
+    write_nifti: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folders = pairs(tmp_path, write_nifti, [square()] * 4)
+    for name in ("images", "labels"):
+        image = opened(tmp_path / name / "p3.nii.gz")
+        write_nifti(tmp_path / name / "p3.nii.gz", np.asanyarray(image.dataobj), (2.5, 1.0, 1.0))
+    assert run_pipeline(project / "configs/folders.yaml", *folders) == 2
+    assert "axis 0 such as p3" in capsys.readouterr().err
+    assert run_pipeline(project / "configs/folders.yaml", *folders, "--set", "data.axis=2") == 0
+
+
+def test_validation_patients_without_any_class_are_refused(
+    project: Path,
+    run_pipeline: Run,
+    write_nifti: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folders = pairs(tmp_path, write_nifti, [square() * 0] * 4)
+    assert run_pipeline(project / "configs/folders.yaml", *folders) == 2
+    assert "nothing can choose the checkpoint" in capsys.readouterr().err
+
+
+def test_a_singular_affine_that_is_ignored_goes_all_the_way(
+    project: Path, run_pipeline: Run, write_nifti: Callable[..., Path], tmp_path: Path
+) -> None:
+    folders = pairs(tmp_path, write_nifti, [square()] * 4)
+    for path in tmp_path.glob("*/p*.nii.gz"):
+        image = opened(path)
+        image.header.set_sform(np.diag([0.0, 1.0, 1.0, 1.0]), code=1)
+        nib.save(nib.Nifti1Image(np.asanyarray(image.dataobj), None, image.header), path)
+    arguments = [*folders, "--out", tmp_path / "run"]
+    assert run_pipeline(project / "configs/folders.yaml", *arguments) == 2
+    # The start that was refused left nothing to keep: the same folder may be used again.
+    assert run_pipeline(project / "configs/folders.yaml", *arguments, "--set", "data.ignore_affine=true") == 0
+    assert "affines were ignored" in (tmp_path / "run/report.html").read_text()
+
+
+def test_resuming_on_other_data_is_refused(
+    project: Path, phantom: Path, run_pipeline: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    data = shutil.copytree(phantom, tmp_path / "data")
+    arguments = [project / "configs/hipmri.yaml", "--set", f"data.root={data}", "--out", tmp_path / "run"]
+    assert run_pipeline(*arguments) == 0
+    (tmp_path / "run/report.html").unlink()  # as if it had been stopped before its report
+    one, other = sorted((data / "keras_slices_test").iterdir())[:2]
+    shutil.copy(other, one)
+    assert run_pipeline(*arguments, "--resume") == 2
+    assert "not those that the run was started with" in capsys.readouterr().err
+
+
+def test_a_case_to_show_that_is_no_test_case_is_refused(
+    project: Path, phantom: Path, run_pipeline: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--set", f"data.root={phantom}", "--set", "report.case=case_007_week_0_slice_1"]
+    assert run_pipeline(project / "configs/hipmri.yaml", *arguments) == 2
+    err = capsys.readouterr().err
+    assert "no test case" in err and "case_007_week_0_slice_15" in err
+
+
+def test_a_stand_in_is_found_beside_the_config_that_names_it(
+    project: Path, run_pipeline: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine" / "e.yaml"
+    mine.parent.mkdir()
+    mine.write_text(f"extends: {project / 'configs/hipmri.yaml'}\nname: mine\n")
+    small = [f"--set=data.phantom.{key}={value}" for key, value in dict(train=2, validate=1, test=1, slices=3).items()]
+    assert run_pipeline(mine, *small, "--out", tmp_path / "run") == 0
+    assert "mine-PHANTOM" in capsys.readouterr().out

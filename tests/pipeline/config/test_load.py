@@ -130,21 +130,18 @@ def test_every_problem_at_once_with_its_line(small: Path, load: Load, faults_of:
 def test_a_config_error_comes_without_anything_heavy(small: Path) -> None:
     small.write_text(small.read_text().replace("EnsureChannelFirstd", "EnsureChanelFirstd") + "sede: 1\n")
     code = (
-        "import sys, time\n"
+        "import sys\n"
         "from pathlib import Path\n"
-        "started = time.perf_counter()\n"
         "from pipeline.config.load import load_config\n"
         "try:\n"
         "    load_config(Path(sys.argv[1]))\n"
         "except Exception as error:\n"
         "    print(error)\n"
         "print(sorted({'torch', 'monai', 'numpy', 'nibabel', 'matplotlib'} & set(sys.modules)))\n"
-        "print(time.perf_counter() - started)\n"
     )
     command = [sys.executable, "-c", code, str(small)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    *told, modules, seconds = done.stdout.splitlines()
+    *told, modules = done.stdout.splitlines()
     assert modules == "[]"
     assert "unknown transform 'EnsureChanelFirstd'. The nearest known name is 'EnsureChannelFirstd'." in told[0]
     assert "unknown key 'sede'. The nearest known name is 'seed'." in told[-1]
-    assert float(seconds) < 3, "it takes 0.2 s on a machine with nothing else to do"
