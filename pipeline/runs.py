@@ -64,6 +64,19 @@ def create_run_folder(project_root: Path, name: str, out: Path | None = None) ->
     return folder
 
 
+def discard_untrained(folder: Path) -> None:
+    """Remove a numbered run that was refused before it was trained, so that `latest` is a run worth going on with."""
+    latest = folder.parent / "latest"
+    if not latest.is_symlink() or not re.fullmatch(r"\d{3,}", folder.name) or not _never_trained(folder):
+        return
+    shutil.rmtree(folder)
+    left = sorted(path for path in folder.parent.iterdir() if re.fullmatch(r"\d{3,}", path.name))
+    if left:
+        _point_latest(left[-1])
+    else:
+        latest.unlink()
+
+
 def _never_trained(folder: Path) -> bool:
     """Whether a folder is a run that ended, for its data say, before there was anything to keep."""
     names = {path.name for path in folder.iterdir()}

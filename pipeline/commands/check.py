@@ -50,7 +50,7 @@ def _check(arguments: argparse.Namespace) -> int:
     print(f"config     {dataset.config.path}: its keys, types and names are known")
     for side, cases in dataset.split.sides().items():
         patients = len({case.patient for case in cases})
-        print(f"{side:<11}{len(cases)} cases of {patients} patients, such as {cases[0].id}")
+        print(f"{side:<11}{_counted(len(cases), 'case')} of {_counted(patients, 'patient')}, such as {cases[0].id}")
     from pipeline.commands.stages import check_test_crop, inspect
 
     inspection = inspect(dataset)
@@ -58,13 +58,17 @@ def _check(arguments: argparse.Namespace) -> int:
     for warning in inspection.warnings:
         print(f"warning    {warning}")
     check_test_crop(dataset, inspection)
-    _try_out(dataset)
+    _try_out(dataset, inspection)
     if arguments.against is not None:
         _compare(dataset, inspection, arguments.against, arguments.batches)
     return EXIT_DONE
 
 
-def _try_out(dataset: Dataset) -> None:
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _try_out(dataset: Dataset, inspection: Inspection) -> None:
     """Build everything that the config names, and take one case and one batch through it."""
     import torch
 
@@ -73,16 +77,19 @@ def _try_out(dataset: Dataset) -> None:
     from pipeline.data.prepared import prepare_cases
     from pipeline.data.slices import SliceBank
     from pipeline.networks.build import parameter_count
+    from pipeline.training.device import choose_device
     from pipeline.training.objective import build_loss, check_loss
     from transforms.augment import AugmentChain
     from transforms.chain import PrepareChain
 
+    choose_device(dataset.config.settings.training.device)
     settings, case = dataset.config.settings, dataset.split.train[0]
     chain = PrepareChain(settings.transforms.prepare, read_options(dataset.config))
     samples = prepare_cases(chain, [case])
     bank = SliceBank([case], samples, len(settings.data.classes))
     slices, height, width = samples[0]["image"].shape
-    print(f"prepare    {case.id}: {slices} slices of {height} x {width}")
+    found = " x ".join(str(side) for side in inspection.facts[case.id].shape)
+    print(f"prepare    {case.id}: {found} voxels to {_counted(slices, 'slice')} of {height} x {width}")
     batch = bank.batch(np.zeros(2, dtype=int))
     AugmentChain(settings.transforms.augment)(batch, settings.seed)
     print(f"augment    {len(settings.transforms.augment)} transforms take a batch")

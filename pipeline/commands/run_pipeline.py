@@ -11,9 +11,10 @@ from pathlib import Path
 
 from pipeline.commands.arguments import add_config_arguments, command_parser, guarded, how_to_go_on
 from pipeline.commands.dataset import Dataset, open_dataset
-from pipeline.config.resolved import resolved_text
-from pipeline.errors import EXIT_DONE, ConfigError, Interrupted
-from pipeline.runs import RunLog, create_run_folder, existing_run_folder, write_text
+from pipeline.config.resolved import differing_keys, resolved_text
+from pipeline.errors import EXIT_DONE, ConfigError, Fault, Interrupted
+from pipeline.runs import RunLog, create_run_folder, discard_untrained, existing_run_folder, write_text
+from pipeline.training.signals import hold_signals, interrupt_on_signals
 
 EPILOG = """examples:
   bin/run_pipeline configs/phantom.yaml
@@ -45,12 +46,12 @@ def _run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
     log(f"started: {shlex.join(command)}")
     sides = ", ".join(f"{len(cases)} {side}" for side, cases in dataset.split.sides().items())
     print(f"{dataset.name}: {sides} cases -> {folder}", file=sys.stderr)
-    # From here on PyTorch and MONAI are needed, which take seconds to import.
-    from pipeline.training.signals import interrupt_on_signals
-
     try:
         with interrupt_on_signals():
             table = _stages(dataset, folder, log, command, started, resume=arguments.resume)
+    except Fault:
+        discard_untrained(folder)
+        raise
     except KeyboardInterrupt as stop:
         name = str(stop) or "SIGINT"
         log(f"stopped by {name}")
@@ -64,17 +65,19 @@ def _stages(
     dataset: Dataset, folder: Path, log: RunLog, command: Sequence[str], started: float, *, resume: bool
 ) -> str:
     """From the files to the report; gives the table for the terminal."""
-    from pipeline.commands.outcome import conclude
-    from pipeline.commands.stages import (
-        check_test_crop,
-        inspect,
-        keep_to_data,
-        network_for,
-        predict_and_count,
-        prepare,
-        train,
-    )
-    from pipeline.training.device import choose_device, describe, tune_cpu
+    # From here on PyTorch and MONAI are needed, which take seconds to import.
+    with hold_signals():
+        from pipeline.commands.outcome import conclude
+        from pipeline.commands.stages import (
+            check_test_crop,
+            inspect,
+            keep_to_data,
+            network_for,
+            predict_and_count,
+            prepare,
+            train,
+        )
+        from pipeline.training.device import choose_device, describe, tune_cpu
 
     settings = dataset.config.settings
 
@@ -115,9 +118,11 @@ def _folder(dataset: Dataset, arguments: argparse.Namespace) -> Path:
         write_text(folder / "config.yaml", text)
         return folder
     folder = existing_run_folder(dataset.config.project_root, dataset.name, arguments.out)
-    if (folder / "config.yaml").read_text(encoding="utf-8") != text:
+    before = (folder / "config.yaml").read_text(encoding="utf-8")
+    if before != text:
         raise ConfigError(
-            "the config is not the one that the run was started with", where=str(folder / "config.yaml"),
+            f"the config is not the one that the run was started with: {', '.join(differing_keys(before, text))}",
+            where=str(folder / "config.yaml"),
             remedy="Resume with the same file and --set, or start a new run without --resume",
         )  # fmt: skip
     if (folder / "report.html").exists():

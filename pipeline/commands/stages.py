@@ -66,11 +66,28 @@ def inspect(dataset: Dataset) -> Inspection:
         f"{fact.zeroed} voxels of {fact.case} were NaN or infinite, and are read as 0" for fact in facts if fact.zeroed
     ]
     leaks = (*dataset.split.leaks, *repeated_images(dataset.config, dataset.split, facts))
-    warnings = (*leaks, *zeroed, *_unseen_classes(dataset, {fact.case: fact for fact in facts}))
+    warnings = (
+        *leaks,
+        *zeroed,
+        *_single_slices(dataset),
+        *_unseen_classes(dataset, {fact.case: fact for fact in facts}),
+    )
     digest = hashlib.sha256()
     for fact in sorted(facts, key=lambda fact: fact.case):
         digest.update(f"{fact.case} {fact.digest.hex()} {fact.label_digest.hex()}\n".encode())
     return Inspection({fact.case: fact for fact in facts}, warnings, digest.hexdigest())
+
+
+def _single_slices(dataset: Dataset) -> list[str]:
+    data, cases = dataset.config.settings.data, dataset.cases
+    if data.layout != "folders" or data.patient is None or data.scan is not None:
+        return []
+    patients = len({case.patient for case in cases})
+    if patients == len(cases):
+        return []
+    return [
+        f"each of the {len(cases)} files of {patients} patients counts as a scan of its own; data.scan would pool them"
+    ]
 
 
 def _unseen_classes(dataset: Dataset, facts: Mapping[str, CaseFacts]) -> list[str]:

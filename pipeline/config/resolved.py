@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from pipeline.config.load import Config
-from pipeline.config.yaml_source import resolve_scalar
+from pipeline.config.yaml_source import parse_yaml, resolve_scalar
 
 _LINE_ENDS = frozenset("\r\n\x85\u2028\u2029")
 
@@ -43,3 +43,17 @@ def yaml_text(values: Any) -> str:
         values, Dumper=_Writer, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None
     )
     return text
+
+
+def differing_keys(one: str, other: str) -> list[str]:
+    """The keys in which two resolved configs differ, such as ``training.epochs``."""
+
+    def flat(value: Any, path: str) -> dict[str, Any]:
+        if not isinstance(value, dict) or not value:
+            return {path: value}
+        return {
+            key: leaf for name, item in value.items() for key, leaf in flat(item, f"{path}.{name}".strip(".")).items()
+        }
+
+    first, second = (flat(parse_yaml(text, "config.yaml").value, "") for text in (one, other))
+    return sorted(key for key in first.keys() | second.keys() if first.get(key) != second.get(key))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from pipeline.config.suggestions import nearest
 from pipeline.errors import ConfigError
 
 MAX_BYTES = 250_000  # what is read in well under a second
@@ -86,9 +87,11 @@ def read_yaml(path: Path) -> Document:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise ConfigError(
-            f"cannot read the config ({error.strerror})", where=str(path), remedy="Give the path of a YAML file"
-        ) from error
+        folder = path.parent if path.parent.is_dir() else Path("configs")
+        known = sorted(str(found) for found in folder.glob("*.yaml"))
+        match = nearest(str(folder / path.name), known)
+        remedy = f"The nearest known one is {match}" if match else "Give the path of a YAML file"
+        raise ConfigError(f"cannot read the config ({error.strerror})", where=str(path), remedy=remedy) from error
     if len(raw) > MAX_BYTES:
         raise ConfigError(f"{len(raw)} bytes is more than a config may have ({MAX_BYTES})", where=str(path))
     try:

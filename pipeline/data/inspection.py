@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.config.load import Config
-from pipeline.data.cases import Case, listing
+from pipeline.data.cases import Case
 from pipeline.data.splits import Split
 from pipeline.errors import DataError, Fault, raise_all
 from transforms.nifti import NiftiFile, ReadOptions, read_label, read_nifti, slice_axis
@@ -212,9 +212,14 @@ def _value_faults(case: Case, values: np.ndarray, classes: int) -> list[DataErro
     outside = values[values >= classes]
     if not outside.size:
         return []
+    few = outside.size <= 8
+    shown = (
+        ", ".join(str(value) for value in outside) if few else f"{outside[0]} to {outside[-1]} ({outside.size} values)"
+    )
+    remedy = "Add the classes to data.classes, or remap the values with data.label_map"
     return [DataError(
-        f"holds the values {listing(outside.tolist())}, outside the {classes} classes (0 to {classes - 1})",
-        where=str(case.label), remedy="Add the classes to data.classes, or remap the values with data.label_map",
+        f"holds {shown}, outside the {classes} classes (0 to {classes - 1})", where=str(case.label),
+        remedy=remedy if few else "Is it an image? Images and labels may be swapped",
     )]  # fmt: skip
 
 

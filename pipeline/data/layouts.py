@@ -127,7 +127,8 @@ def _folders(config: Config, root: Path) -> list[Case]:
     folders = {key: root / Path(value).expanduser() for key, value in named.items()}
     raise_all(
         DataError("no such folder", where=str(folder),
-                  remedy=f"{config.where('data', key)}: give the folder of the {key}, such as --set data.{key}=DIR")
+                  remedy=f"{config.where('data', key)}: give the folder of the {key}, such as --set data.{key}=DIR"
+                  f"{_from_here(named[key])}")
         for key, folder in folders.items() if not folder.is_dir()
     )  # fmt: skip
     if folders["images"].resolve() == folders["labels"].resolve():
@@ -137,6 +138,14 @@ def _folders(config: Config, root: Path) -> list[Case]:
     labels, label_faults = _by_stem(folders["labels"])
     raise_all([*image_faults, *label_faults, *_unpaired(images, labels, folders["images"], folders["labels"])])
     return [Case(name, path, labels[name], name, name) for name, path in images.items()]
+
+
+def _from_here(text: str) -> str:
+    """A hint for a relative path that would have been right from the folder that the command was typed in."""
+    path = Path(text).expanduser()
+    if path.is_absolute() or not path.is_dir():
+        return ""
+    return f". Relative paths start at data.root; from here it is {path.resolve()}"
 
 
 def _by_stem(folder: Path) -> tuple[dict[str, Path], list[DataError]]:

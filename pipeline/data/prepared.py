@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,11 +20,29 @@ class _Prepare(Transform):
 
     def __init__(self, chain: PrepareChain, done: Callable[[], None]) -> None:
         self.chain, self.done = chain, done
+        self.stopped = False
+        self._idle = threading.Condition()
+        self._running = 0
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        sample = self.chain({key: data[key] for key in self.chain.keys if key in data})
+        with self._idle:
+            if self.stopped:
+                raise KeyboardInterrupt
+            self._running += 1
+        try:
+            sample = self.chain({key: data[key] for key in self.chain.keys if key in data})
+        finally:
+            with self._idle:
+                self._running -= 1
+                self._idle.notify_all()
         self.done()
         return sample
+
+    def stop(self) -> None:
+        """Begin no further case, and wait for those that are running: a thread that outlives its process aborts it."""
+        with self._idle:
+            self.stopped = True
+            self._idle.wait_for(lambda: self._running == 0)
 
 
 def sample_of(case: Case) -> dict[str, str]:
@@ -55,14 +74,18 @@ def prepare_cases(
     Fault
         With the case's file.
     """
+    step = _Prepare(chain, progress)
     try:
         return CacheDataset(
             [sample_of(case) for case in cases],
-            _Prepare(chain, progress),
+            step,
             num_workers=os.cpu_count() or 1,
             progress=False,
             copy_cache=False,
         )
+    except KeyboardInterrupt:
+        step.stop()
+        raise
     except RuntimeError as error:  # MONAI wraps what its transforms raise
         cause: BaseException | None = error
         while cause is not None:

@@ -54,7 +54,7 @@ def choose_cases(cases: Sequence[Case], rows: Sequence[Mapping[str, Any]], shown
     captions = {str(first): "shows most classes" if first == typical else "chosen in the config"}
     for place, word in ((0, "worst"), (len(ranked) // 2, "median"), (len(ranked) - 1, "best")):
         name = ranked[place]
-        captions.setdefault(name, f"{word} case, mean Dice {np.mean(scores[name]):.3f}")
+        captions.setdefault(name, f"{word} case, whose mean Dice is {np.mean(scores[name]):.3f}")
     return captions
 
 

@@ -150,7 +150,7 @@ def _draw_outlines(axes: Axes, example: Example, n_classes: int) -> None:
     for class_id in range(1, n_classes):
         colour = colours.class_colour(class_id)
         _draw_outline(axes, hanging(example.reference == class_id), colour, "reference")
-        paler = colours.mixed(colour, "#ffffff", 0.55)  # to be told apart where both run along each other
+        paler = colours.mixed(colour, "#ffffff", 0.3)  # to be told apart where both run along each other
         _draw_outline(axes, hanging(example.prediction == class_id), paler, "prediction")
     axes.set_xlim(-0.5, image.shape[1] - 0.5)
     axes.set_ylim(image.shape[0] - 0.5, -0.5)

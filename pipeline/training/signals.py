@@ -50,6 +50,16 @@ def interrupt_on_signals() -> Iterator[None]:
 
 
 @contextmanager
+def hold_signals() -> Iterator[None]:
+    """Let signals wait: a library that is interrupted while it is imported may abort the process at its end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def _handled_by(handler: Any) -> Iterator[None]:
     before: dict[int, Any] = {}
     try:

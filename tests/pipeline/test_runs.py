@@ -292,3 +292,29 @@ def test_the_commit_is_that_of_the_checkout_alone(tmp_path: Path, monkeypatch: p
     assert git_commit(tmp_path / "repo" / "inner") is None, "somebody else's repository around an installed copy"
     monkeypatch.setenv("PATH", "")
     assert git_commit(tmp_path / "repo") is None
+
+
+def test_a_run_that_was_refused_gives_its_number_back(tmp_path: Path) -> None:
+    kept = runs.create_run_folder(tmp_path, "x")
+    (kept / "config.yaml").write_text("a: 1")
+    (kept / "checkpoints" / "best.pt").write_bytes(b"weights")
+    refused = runs.create_run_folder(tmp_path, "x")
+    (refused / "config.yaml").write_text("a: 1")
+    runs.discard_untrained(kept)
+    runs.discard_untrained(refused)
+    assert kept.is_dir() and not refused.exists()
+    assert (tmp_path / "runs/x/latest").resolve() == kept.resolve()
+    first = runs.create_run_folder(tmp_path, "y")
+    (first / "config.yaml").write_text("a: 1")
+    runs.discard_untrained(first)
+    assert not (tmp_path / "runs/y/latest").is_symlink()
+
+
+def test_a_folder_of_the_users_is_never_discarded(tmp_path: Path) -> None:
+    out = runs.create_run_folder(tmp_path, "x", tmp_path / "mine")
+    (out / "config.yaml").write_text("a: 1")
+    runs.discard_untrained(out)
+    assert out.is_dir()
+    (out / "notes.txt").write_text("keep")
+    with pytest.raises(ConfigError, match="not empty"):
+        runs.create_run_folder(tmp_path, "x", out)

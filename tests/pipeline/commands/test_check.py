@@ -13,7 +13,7 @@ def test_a_right_config_and_dataset(project: Path, phantom: Path, capsys: pytest
     assert main([str(project / "configs/hipmri.yaml"), "--set", f"data.root={phantom}"]) == 0
     out = capsys.readouterr().out
     assert "train      8 cases of 2 patients" in out and "test       8 cases of 2 patients" in out
-    assert "20 images and masks were read" in out and "1 slices of 256 x 128" in out
+    assert "20 images and masks were read" in out and "x 128 voxels to 1 slice of 256 x 128" in out
 
 
 def test_two_networks_side_by_side(project: Path, phantom: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.load import Config, load_config
-from pipeline.config.resolved import resolved_text, yaml_text
+from pipeline.config.resolved import differing_keys, resolved_text
 from pipeline.config.yaml_source import parse_yaml
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -59,3 +59,7 @@ def test_the_environment_and_overrides_are_filled_in(load: Callable[..., Config]
 )
 def test_texts_of_every_kind(text: str) -> None:
     assert parse_yaml(yaml_text({"key": [text], "other": text}), "a").value == {"key": [text], "other": text}
+
+
+def test_the_keys_that_differ() -> None:
+    assert differing_keys("a: {b: 1, c: [1, 2]}\nd: x\n", "a: {b: 2, c: [1, 2]}\ne: {}\n") == ["a.b", "d", "e"]

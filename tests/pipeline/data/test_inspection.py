@@ -84,7 +84,7 @@ def test_labels_outside_of_the_classes_are_told_with_file_and_values(
     make_config: Callable[..., Any], store: Callable[..., Case]
 ) -> None:
     case = store("p1", np.eye(3), np.array([[0, 1, 2], [3, 9, 0], [0, 0, 9]]))
-    with pytest.raises(DataError, match=r"the values 3, 9, outside the 3 classes \(0 to 2\)") as fault:
+    with pytest.raises(DataError, match=r"holds 3, 9, outside the 3 classes \(0 to 2\)") as fault:
         inspect_cases(make_config(), [case])
     assert fault.value.where == str(case.label)
     (facts,) = inspect_cases(make_config(data={"label_map": {3: 1, 9: 0}}), [case])

@@ -33,8 +33,8 @@ def test_the_richest_then_worst_median_and_best() -> None:
     table = rows({"a": [0.9, 0.9], "b": [0.2, 0.2], "c": [0.5, 0.7], "d": [0.7, 0.7], "e": [0.1, None]})
     captions = choose_cases(cases("a", "b", "c", "d", "e"), table, None)
     assert list(captions) == ["a", "b", "d"]  # "a" is the richest and the best at once
-    assert captions["b"] == "worst case, mean Dice 0.200"
-    assert captions["d"] == "median case, mean Dice 0.700"
+    assert captions["b"] == "worst case, whose mean Dice is 0.200"
+    assert captions["d"] == "median case, whose mean Dice is 0.700"
 
 
 def test_the_config_names_the_first_case() -> None:

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from pipeline.training.signals import StopRequest, stop_on_signals
+from pipeline.training.signals import StopRequest, hold_signals, interrupt_on_signals, stop_on_signals
 
 
 @pytest.mark.parametrize("name", ["SIGUSR1", "SIGTERM", "SIGINT"])
@@ -50,3 +50,22 @@ def test_a_request_is_false_at_first() -> None:
     assert not request
     request.name = "SIGTERM"
     assert request
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
+def test_elsewhere_a_signal_interrupts_at_once(name: str) -> None:
+    before = signal.getsignal(getattr(signal, name))
+    with pytest.raises(KeyboardInterrupt, match=name), interrupt_on_signals():
+        os.kill(os.getpid(), getattr(signal, name))
+        signal.pause()
+    assert signal.getsignal(getattr(signal, name)) == before
+
+
+def test_a_held_signal_comes_when_it_is_let_go() -> None:
+    held = False
+    with pytest.raises(KeyboardInterrupt, match="SIGUSR1"), interrupt_on_signals():
+        with hold_signals():
+            os.kill(os.getpid(), signal.SIGUSR1)
+            held = True
+        pytest.fail("the signal was lost")
+    assert held
