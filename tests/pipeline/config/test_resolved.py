@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.load import Config, load_config
-from pipeline.config.resolved import differing_keys, resolved_text
+from pipeline.config.resolved import differing_keys, resolved_text, yaml_text
 from pipeline.config.yaml_source import parse_yaml
 
 ROOT = Path(__file__).resolve().parents[3]
