@@ -52,11 +52,12 @@ def interrupt_on_signals() -> Iterator[None]:
 @contextmanager
 def hold_signals() -> Iterator[None]:
     """Let signals wait: a library that is interrupted while it is imported may abort the process at its end."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
+    # Not by a mask of signals: another thread, of a library, would take them.
+    held: list[int] = []
+    with _handled_by(lambda number, frame: held.append(number)):
         yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if held:
+        signal.raise_signal(held[0])
 
 
 @contextmanager
