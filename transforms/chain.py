@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -175,7 +176,8 @@ class PrepareChain:
 
         if not isinstance(prepared, MetaTensor):
             raise ChainError("the prepared image has lost its trace, so that nothing can be taken back")
-        trace = list(prepared.applied_operations)  # a copy: each step takes its own off the end
+        # A copy to the bottom: each step takes its own off the end, and some of MONAI's take theirs to pieces.
+        trace = deepcopy(prepared.applied_operations)
         data = {"image": MetaTensor(values, meta=dict(prepared.meta), applied_operations=trace)}
         for step in reversed(self._steps):
             # A step that had nothing to do left no trace: a Resized to the size that the image has, say.

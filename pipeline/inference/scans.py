@@ -6,14 +6,12 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
 from torch import nn
 
 from pipeline.data.cases import Case, check_neighbours, reading_order, scan_key
@@ -175,17 +173,9 @@ def most_probable(chain: PrepareChain, probabilities: torch.Tensor, prepared: to
     masks = []
     for part in chunks(count, max(1, _INVERTED_AT_ONCE // classes)):
         values = probabilities[part]
-        back = chain.invert(values.flatten(0, 1), _with_own_trace(prepared))
+        back = chain.invert(values.flatten(0, 1), prepared)
         masks.append(back.reshape(values.shape[0], classes, *back.shape[1:]).argmax(1).to(torch.int32))
     return torch.cat(masks).numpy().astype(np.min_scalar_type(classes - 1))
-
-
-def _with_own_trace(prepared: torch.Tensor) -> torch.Tensor:
-    """The image with a copy of its trace: the way back of some of MONAI's transforms takes that to pieces."""
-    copied = prepared.clone()
-    if isinstance(copied, MetaTensor):
-        copied.applied_operations = deepcopy(copied.applied_operations)
-    return copied
 
 
 def prediction_path(folder: Path, case: Case) -> Path:
