@@ -30,8 +30,13 @@ class ReadOptions:
     Attributes
     ----------
     axis
-        The axis of a 3D volume that is cut into slices; None for the one with the largest spacing, and the last of
-        those that are equal.
+        The axis of a 3D volume that is cut into slices, counted after `reorient`; None for the one with the largest
+        spacing, and the last of those that are equal.
+    reorient
+        Turn volumes to the RAS orientation that is closest to their affine before they are cut, so that the slices of
+        all files lie alike; not where the affine is not believed.
+    channels
+        How many channels one file holds along its last axis: for more than 1, (X, Y, Z, C) and nothing else.
     as_slices
         Give a volume as a stack of slices (S, H, W), and any affine as that of a slice's own plane; otherwise arrays
         keep the file's axes and affine.
@@ -48,6 +53,8 @@ class ReadOptions:
     """
 
     axis: int | None = None
+    reorient: bool = True
+    channels: int = 1
     as_slices: bool = True
     max_voxels: int = 536_870_912
     nonfinite: str = "refuse"

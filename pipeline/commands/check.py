@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.commands.arguments import add_config_arguments, command_parser, guarded
-from pipeline.commands.dataset import Dataset, open_dataset
+from pipeline.commands.dataset import open_dataset
 from pipeline.config.suggestions import suggestion
 from pipeline.config.targets import NETWORK_PREFIX, network_names
 from pipeline.errors import EXIT_DONE, ConfigError
 
 if TYPE_CHECKING:
-    from pipeline.commands.stages import Inspection
+    from pipeline.commands.intake import Intake
 
 EPILOG = """examples:
   bin/check configs/hipmri.yaml
@@ -48,19 +48,20 @@ def _check(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"got {arguments.batches}", where="--batches", remedy="Give 1 or more")
     dataset = open_dataset(Path(arguments.config), arguments.overrides, allow_stand_in=not arguments.no_stand_in)
     print(f"config     {dataset.config.path}: its keys, types and names are known")
-    for side, cases in dataset.split.sides().items():
+    from pipeline.commands.intake import take_in
+    from pipeline.commands.stages import check_test_crop
+
+    intake = take_in(dataset)
+    for side, cases in intake.split.sides().items():
         patients = len({case.patient for case in cases})
         print(f"{side:<11}{_counted(len(cases), 'case')} of {_counted(patients, 'patient')}, such as {cases[0].id}")
-    from pipeline.commands.stages import check_test_crop, inspect
-
-    inspection = inspect(dataset)
-    print(f"files      {len(inspection.facts)} images and masks were read whole; nothing is wrong with them")
-    for warning in inspection.warnings:
+    print(f"files      {len(intake.facts)} images and masks were read whole; nothing is wrong with them")
+    for warning in intake.warnings:
         print(f"warning    {warning}")
-    check_test_crop(dataset, inspection)
-    _try_out(dataset, inspection)
+    check_test_crop(intake)
+    _try_out(intake)
     if arguments.against is not None:
-        _compare(dataset, inspection, arguments.against, arguments.batches)
+        _compare(intake, arguments.against, arguments.batches)
     return EXIT_DONE
 
 
@@ -68,12 +69,11 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _try_out(dataset: Dataset, inspection: Inspection) -> None:
+def _try_out(intake: Intake) -> None:
     """Build everything that the config names, and take one case and one batch through it."""
     import torch
 
     from pipeline.commands.stages import network_for
-    from pipeline.data.inspection import read_options
     from pipeline.data.prepared import prepare_cases
     from pipeline.data.slices import SliceBank
     from pipeline.networks.build import parameter_count
@@ -82,13 +82,13 @@ def _try_out(dataset: Dataset, inspection: Inspection) -> None:
     from transforms.augment import AugmentChain
     from transforms.chain import PrepareChain
 
-    choose_device(dataset.config.settings.training.device)
-    settings, case = dataset.config.settings, dataset.split.train[0]
-    chain = PrepareChain(settings.transforms.prepare, read_options(dataset.config))
+    dataset, settings, case = intake.dataset, intake.settings, intake.split.train[0]
+    choose_device(settings.training.device)
+    chain = PrepareChain(settings.transforms.prepare, dataset.options)
     samples = prepare_cases(chain, [case])
     bank = SliceBank([case], samples, len(settings.data.classes))
     slices, height, width = samples[0]["image"].shape
-    found = " x ".join(str(side) for side in inspection.facts[case.id].shape)
+    found = " x ".join(str(side) for side in intake.facts[case.id].shape)
     print(f"prepare    {case.id}: {found} voxels to {_counted(slices, 'slice')} of {height} x {width}")
     batch = bank.batch(np.zeros(2, dtype=int))
     AugmentChain(settings.transforms.augment)(batch, settings.seed)
@@ -100,7 +100,7 @@ def _try_out(dataset: Dataset, inspection: Inspection) -> None:
     )
 
 
-def _compare(dataset: Dataset, inspection: Inspection, other: str, count: int) -> None:
+def _compare(intake: Intake, other: str, count: int) -> None:
     from itertools import cycle, islice
 
     from pipeline.commands.stages import prepare
@@ -110,11 +110,11 @@ def _compare(dataset: Dataset, inspection: Inspection, other: str, count: int) -
     from pipeline.training.device import choose_device, describe, tune_cpu
     from pipeline.training.objective import build_loss
 
-    settings = dataset.config.settings
+    dataset, settings = intake.dataset, intake.settings
     tune_cpu(settings.training.threads)
     device = choose_device(settings.training.device)
     batch_size = settings.training.batch_size
-    bank = prepare(dataset, inspection, "train", dataset.split.train).to(device)
+    bank = prepare(intake, "train", intake.split.train).to(device)
     chosen = islice(cycle(epoch_batches(bank, batch_size, settings.seed)), count)
     batches = [bank.batch(indices) for indices in chosen]
     targets = [settings.network, counterpart(settings.network, other)]

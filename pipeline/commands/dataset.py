@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config.load import Config, load_config
-from pipeline.config.suggestions import suggestion
 from pipeline.data.cases import Case
+from pipeline.data.inspection import read_options
 from pipeline.data.layouts import find_cases, hipmri_is_missing, hipmri_missing_message
 from pipeline.data.phantom import PhantomSpec, read_phantom_marker, write_phantom
-from pipeline.data.splits import Split, split_cases
+from pipeline.data.splits import is_given, split_cases
 from pipeline.errors import ConfigError
 from pipeline.progress import stage
+from transforms.nifti import ReadOptions
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a command works on.
+    """What a command works on, before any file of it is read.
 
     Attributes
     ----------
@@ -28,8 +29,10 @@ class Dataset:
         The config in force: the stand-in's, where it stands in.
     name
         Of the run; with PHANTOM in it when the images are synthetic.
-    cases, split
-        As found and divided.
+    cases
+        Those that the split makes use of, or all where it is drawn later.
+    unused
+        Those that a given split leaves out.
     synthetic
         Whether the images were made by equations.
     """
@@ -37,8 +40,18 @@ class Dataset:
     config: Config
     name: str
     cases: tuple[Case, ...]
-    split: Split
+    unused: tuple[Case, ...]
     synthetic: bool
+
+    @property
+    def options(self) -> ReadOptions:
+        """How its files are read."""
+        return read_options(self.config, self.cases[0].channels_in_file)
+
+    @property
+    def channels(self) -> int:
+        """How many channels each image has."""
+        return self.cases[0].channels
 
 
 def open_dataset(path: Path, overrides: Sequence[str], *, allow_stand_in: bool = True) -> Dataset:
@@ -47,9 +60,13 @@ def open_dataset(path: Path, overrides: Sequence[str], *, allow_stand_in: bool =
     Raises
     ------
     Fault
-        Everything that is wrong with the config, the folders or the split.
+        Everything that is wrong with the config, the folders or a split that is given.
     """
-    config = load_config(path, overrides)
+    return find_dataset(load_config(path, overrides), overrides, allow_stand_in=allow_stand_in)
+
+
+def find_dataset(config: Config, overrides: Sequence[str], *, allow_stand_in: bool = True) -> Dataset:
+    """The dataset of a loaded config; see `open_dataset`."""
     name = config.settings.name
     if _is_missing(config):
         config = _stand_in(config, overrides, allow_stand_in)
@@ -57,19 +74,14 @@ def open_dataset(path: Path, overrides: Sequence[str], *, allow_stand_in: bool =
     root = config.locate(config.settings.data.root)
     _make_phantom(config, root)
     synthetic = root.is_dir() and read_phantom_marker(root) is not None
-    cases = find_cases(config)
-    split = split_cases(config, cases)
-    _check_shown_case(config, split)
+    cases = tuple(find_cases(config))
+    unused: tuple[Case, ...] = ()
+    if is_given(config):
+        split = split_cases(config, cases)
+        cases, unused = tuple(case for members in split.sides().values() for case in members), split.unused
     if synthetic and "phantom" not in name.lower():
         name = f"{name}-PHANTOM"
-    return Dataset(config, name, tuple(cases), split, synthetic)
-
-
-def _check_shown_case(config: Config, split: Split) -> None:
-    shown, known = config.settings.report.case, [case.id for case in split.test]
-    if shown is not None and shown not in known:
-        raise ConfigError(f"{shown!r} is no test case", where=config.where("report", "case"),
-                          remedy=suggestion(shown, known))  # fmt: skip
+    return Dataset(config, name, cases, unused, synthetic)
 
 
 def _is_missing(config: Config) -> bool:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.commands.dataset import Dataset
-from pipeline.commands.stages import Inspection
+from pipeline.commands.intake import Intake
 from pipeline.config.resolved import resolved_text
 from pipeline.data.cases import Case, scan_key
-from pipeline.data.inspection import knows_spacing, read_options
+from pipeline.data.facts import CaseFacts
+from pipeline.data.inspection import knows_spacing
 from pipeline.evaluation import aggregation, tables
 from pipeline.evaluation.confusion import CaseCounts
 from pipeline.inference.scans import prediction_path
@@ -25,7 +25,7 @@ from pipeline.training.loop import TrainingState
 
 
 def conclude(
-    dataset: Dataset, inspection: Inspection, counts: Sequence[CaseCounts], state: TrainingState, folder: Path,
+    intake: Intake, counts: Sequence[CaseCounts], state: TrainingState, folder: Path,
     *, command: Sequence[str], device: str, started: float, resumed: bool,
 ) -> str:  # fmt: skip
     """Evaluate the counted test cases and write everything a run ends with.
@@ -35,9 +35,9 @@ def conclude(
     str
         The table for the terminal.
     """
-    settings = dataset.config.settings
+    dataset, settings = intake.dataset, intake.settings
     files = {
-        case.id: (str(prediction_path(folder / "predictions", case)), str(case.label)) for case in dataset.split.test
+        case.id: (str(prediction_path(folder / "predictions", case)), str(case.label)) for case in intake.split.test
     }
     evaluation = aggregation.evaluate(
         counts, settings.data.classes, seed=settings.seed, resamples=settings.evaluation.resamples,
@@ -50,11 +50,11 @@ def conclude(
     write_text(where / "summary.json", tables.summary_json(evaluation))
     source = provenance(
         command, seed=settings.seed, device=device, started=started,
-        dataset={"fingerprint": inspection.fingerprint, "cases": len(inspection.facts), "synthetic": dataset.synthetic,
+        dataset={"fingerprint": intake.fingerprint, "cases": len(intake.facts), "synthetic": dataset.synthetic,
                  "folders": sorted({str(case.image.parent.resolve()) for case in dataset.cases})},
     )  # fmt: skip
     source |= {"resumed": resumed, "training_seconds": round(state.seconds, 1)}
-    content = _content(dataset, inspection, evaluation, state, folder, source)
+    content = _content(intake, evaluation, state, folder, source)
     with stage("report", 2, "parts") as progress:
         save_plots(content, folder / "plots")
         progress.advance()
@@ -66,13 +66,12 @@ def conclude(
 
 
 def _content(
-    dataset: Dataset, inspection: Inspection, evaluation: aggregation.Evaluation, state: TrainingState, folder: Path,
+    intake: Intake, evaluation: aggregation.Evaluation, state: TrainingState, folder: Path,
     source: dict[str, Any],
 ) -> ReportContent:  # fmt: skip
-    settings = dataset.config.settings
-    options = read_options(dataset.config)
-    captions = choose_cases(dataset.split.test, evaluation.cases, settings.report.case)
-    by_id = {case.id: case for case in dataset.split.test}
+    dataset, settings, options = intake.dataset, intake.settings, intake.dataset.options
+    captions = choose_cases(intake.split.test, evaluation.cases, settings.report.case)
+    by_id = {case.id: case for case in intake.split.test}
     known, classes = knows_spacing(dataset.config), settings.data.classes
     examples = [
         load_example(by_id[name], prediction_path(folder / "predictions", by_id[name]), classes, options, known)
@@ -83,7 +82,7 @@ def _content(
         name=dataset.name,
         classes=classes,
         synthetic=dataset.synthetic,
-        warnings=(*inspection.warnings, *_warnings(dataset, evaluation, resumed=source["resumed"])),
+        warnings=(*intake.warnings, *_warnings(intake, evaluation, resumed=source["resumed"])),
         summary=evaluation.summary,
         cases=evaluation.cases,
         patients=evaluation.patients,
@@ -92,7 +91,7 @@ def _content(
         examples=tuple(examples),
         captions=tuple(captions.values()),
         dataset=[
-            _dataset_row(side, cases, inspection, classes, known) for side, cases in dataset.split.sides().items()
+            _dataset_row(side, cases, intake.facts, classes, known) for side, cases in intake.split.sides().items()
         ],
         config_text=resolved_text(dataset.config),
         provenance=source,
@@ -100,19 +99,19 @@ def _content(
     )
 
 
-def _warnings(dataset: Dataset, evaluation: aggregation.Evaluation, *, resumed: bool) -> list[str]:
-    data = dataset.config.settings.data
+def _warnings(intake: Intake, evaluation: aggregation.Evaluation, *, resumed: bool) -> list[str]:
+    settings, data = intake.settings, intake.settings.data
     found = []
     if data.ignore_affine:
         found.append("The files' affines were ignored: every voxel counts as one unit.")
-    if dataset.config.settings.training.budget and "steps" not in dataset.config.settings.training.budget:
+    if settings.training.budget and "steps" not in settings.training.budget:
         found.append(
             "The training had a budget of time: another machine, or another run, makes another number of steps."
         )
     if resumed:
         found.append("The run was stopped and resumed: the time and the memory told are those of its last session.")
-    if dataset.split.unused:
-        found.append(f"{len(dataset.split.unused)} cases are in no part of the split and were not used.")
+    if intake.split.unused:
+        found.append(f"{len(intake.split.unused)} cases are in no part of the split and were not used.")
     levels = evaluation.summary["levels"]["scan"]["classes"]
     missed = {name: row["missed"] for name, row in levels.items() if name != data.classes[0] and row["missed"]}
     if missed:
@@ -122,9 +121,9 @@ def _warnings(dataset: Dataset, evaluation: aggregation.Evaluation, *, resumed: 
 
 
 def _dataset_row(
-    side: str, cases: Sequence[Case], inspection: Inspection, classes: Sequence[str], known_spacing: bool
+    side: str, cases: Sequence[Case], known_facts: Mapping[str, CaseFacts], classes: Sequence[str], known_spacing: bool
 ) -> dict[str, Any]:
-    facts = [inspection.facts[case.id] for case in cases]
+    facts = [known_facts[case.id] for case in cases]
     spacings = [fact.spacing_mm for fact in facts]
     return {
         "split": side,

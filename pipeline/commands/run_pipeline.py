@@ -44,8 +44,7 @@ def _run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
     folder = _folder(dataset, arguments)
     log = RunLog(folder / "log.txt")
     log(f"started: {shlex.join(command)}")
-    sides = ", ".join(f"{len(cases)} {side}" for side, cases in dataset.split.sides().items())
-    print(f"{dataset.name}: {sides} cases -> {folder}", file=sys.stderr)
+    print(f"{dataset.name}: {len(dataset.cases)} cases -> {folder}", file=sys.stderr)
     try:
         with interrupt_on_signals():
             table = _stages(dataset, folder, log, command, started, resume=arguments.resume)
@@ -67,10 +66,10 @@ def _stages(
     """From the files to the report; gives the table for the terminal."""
     # From here on PyTorch and MONAI are needed, which take seconds to import.
     with hold_signals():
+        from pipeline.commands.intake import take_in
         from pipeline.commands.outcome import conclude
         from pipeline.commands.stages import (
             check_test_crop,
-            inspect,
             keep_to_data,
             network_for,
             predict_and_count,
@@ -88,19 +87,20 @@ def _stages(
     tune_cpu(settings.training.threads)
     device = choose_device(settings.training.device)
     log(f"device: {describe(device)}")
-    inspection = inspect(dataset)
-    for warning in inspection.warnings:
+    intake = take_in(dataset)
+    sides = ", ".join(f"{len(cases)} {side}" for side, cases in intake.split.sides().items())
+    say(f"split: {sides} cases")
+    for warning in intake.warnings:
         say(f"warning: {warning}")
-    keep_to_data(folder, dataset, inspection, resume=resume)
+    keep_to_data(folder, intake, resume=resume)
     network = network_for(dataset, device)  # before the cache is filled: it may refuse its parameters
-    check_test_crop(dataset, inspection)
-    banks = {side: prepare(dataset, inspection, side, getattr(dataset.split, side)) for side in ("train", "validation")}
+    check_test_crop(intake)
+    banks = {side: prepare(intake, side, getattr(intake.split, side)) for side in ("train", "validation")}
     log(f"prepared {sum(len(bank) for bank in banks.values())} slices, {sum(b.bytes() for b in banks.values())} bytes")
-    state = train(dataset, network, banks, folder, device, log, resume=resume)
-    counts = predict_and_count(dataset, inspection, network, device, folder, say)
+    state = train(settings, network, banks, folder, device, log, resume=resume)
+    counts = predict_and_count(intake, network, device, folder, say)
     return conclude(
-        dataset,
-        inspection,
+        intake,
         counts,
         state,
         folder,

@@ -1,28 +1,27 @@
-"""The stages of a run, in the order that data flows: inspect, prepare, train, predict, count."""
+"""The stages of a run, in the order that data flows: prepare, train, predict, count."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from pipeline.commands.arguments import how_to_go_on
 from pipeline.commands.dataset import Dataset
+from pipeline.commands.intake import Intake
+from pipeline.config.schema import Settings
 from pipeline.data.cases import Case
 from pipeline.data.crops import crop_faults
-from pipeline.data.inspection import CaseFacts, inspect_cases, knows_spacing, read_options, repeated_images
-from pipeline.data.prepared import prepare_cases
+from pipeline.data.inspection import knows_spacing
+from pipeline.data.prepared import prepare_cases, sample_of
 from pipeline.data.slices import SliceBank
-from pipeline.errors import ConfigError, DataError, Interrupted, raise_all
+from pipeline.errors import ConfigError, Interrupted, raise_all
 from pipeline.evaluation.confusion import CaseCounts, slice_confusions
 from pipeline.inference.masks import mask_bytes
 from pipeline.inference.scans import ScanPredictor, prediction_path
@@ -38,81 +37,7 @@ from transforms.chain import PrepareChain
 from transforms.nifti import read_label
 
 
-@dataclass(frozen=True)
-class Inspection:
-    """What reading every file gave.
-
-    Attributes
-    ----------
-    facts
-        One a case of the split, by its id.
-    warnings
-        Leaks that the config allows.
-    fingerprint
-        Changes when any image or mask of the split does.
-    """
-
-    facts: dict[str, CaseFacts]
-    warnings: tuple[str, ...]
-    fingerprint: str
-
-
-def inspect(dataset: Dataset) -> Inspection:
-    """Read and check every file of the split."""
-    cases = [case for members in dataset.split.sides().values() for case in members]
-    with stage("check", len(cases), "cases") as progress:
-        facts = inspect_cases(dataset.config, cases, progress.advance)
-    zeroed = [
-        f"{fact.zeroed} voxels of {fact.case} were NaN or infinite, and are read as 0" for fact in facts if fact.zeroed
-    ]
-    leaks = (*dataset.split.leaks, *repeated_images(dataset.config, dataset.split, facts))
-    warnings = (
-        *leaks,
-        *zeroed,
-        *_single_slices(dataset),
-        *_unseen_classes(dataset, {fact.case: fact for fact in facts}),
-    )
-    digest = hashlib.sha256()
-    for fact in sorted(facts, key=lambda fact: fact.case):
-        digest.update(f"{fact.case} {fact.digest.hex()} {fact.label_digest.hex()}\n".encode())
-    return Inspection({fact.case: fact for fact in facts}, warnings, digest.hexdigest())
-
-
-def _single_slices(dataset: Dataset) -> list[str]:
-    data, cases = dataset.config.settings.data, dataset.cases
-    if data.layout != "folders" or data.patient is None or data.scan is not None:
-        return []
-    patients = len({case.patient for case in cases})
-    if patients == len(cases):
-        return []
-    return [
-        f"each of the {len(cases)} files of {patients} patients counts as a scan of its own; data.scan would pool them"
-    ]
-
-
-def _unseen_classes(dataset: Dataset, facts: Mapping[str, CaseFacts]) -> list[str]:
-    """What is to be said of classes that a side of the split does not show.
-
-    Raises
-    ------
-    DataError
-        When the validation patients show no class at all: nothing could choose the checkpoint.
-    """
-    warnings = []
-    for side, cases in dataset.split.sides().items():
-        voxels = np.sum([facts[case.id].voxels for case in cases], axis=0)
-        unseen = [name for name, count in zip(dataset.config.settings.data.classes, voxels, strict=True) if not count]
-        if side == "validation" and not voxels[1:].any():
-            raise DataError(
-                "the validation patients show no class, so that nothing can choose the checkpoint",
-                where=dataset.config.where("splits"), remedy="Use another seed, or a larger splits.validation",
-            )  # fmt: skip
-        if unseen:
-            warnings.append(f"no {side} case shows {', '.join(unseen)}")
-    return warnings
-
-
-def keep_to_data(folder: Path, dataset: Dataset, inspection: Inspection, *, resume: bool) -> None:
+def keep_to_data(folder: Path, intake: Intake, *, resume: bool) -> None:
     """Write the split and the data's fingerprint into the run, or compare them with what the run was started with.
 
     Raises
@@ -120,52 +45,53 @@ def keep_to_data(folder: Path, dataset: Dataset, inspection: Inspection, *, resu
     ConfigError
         When files or split have changed since: a patient who was trained on could be tested.
     """
-    known, found = folder / "split.json", dataset.split.as_json()
+    known, found = folder / "split.json", intake.split.as_json()
     fingerprint = folder / "checkpoints" / "data.json"
     if resume and fingerprint.exists():
         same = json.loads(known.read_text(encoding="utf-8")) == found
-        if not same or json.loads(fingerprint.read_text(encoding="utf-8")) != inspection.fingerprint:
+        if not same or json.loads(fingerprint.read_text(encoding="utf-8")) != intake.fingerprint:
             raise ConfigError(
                 "the data are not those that the run was started with", where=str(folder),
                 remedy="Put the files back, or start a new run without --resume",
             )  # fmt: skip
         return
     write_json(known, found)
-    write_json(fingerprint, inspection.fingerprint)
+    write_json(fingerprint, intake.fingerprint)
 
 
-def prepare(dataset: Dataset, inspection: Inspection, name: str, cases: Sequence[Case]) -> SliceBank:
+def prepare(intake: Intake, name: str, cases: Sequence[Case]) -> SliceBank:
     """Run the prepare chain over cases and stack their slices."""
-    settings, options = dataset.config.settings, read_options(dataset.config)
+    settings, options = intake.settings, intake.dataset.options
     chain = PrepareChain(settings.transforms.prepare, options)
     with stage(f"prepare {name}", len(cases), "cases") as progress:
         samples = prepare_cases(chain, cases, progress.advance)
-    raise_all(crop_faults(chain, cases, inspection.facts, options, lambda number: samples[number]["image"]))
+    raise_all(crop_faults(chain, cases, intake.facts, options, lambda number: samples[number]["image"]))
     return SliceBank(cases, samples, len(settings.data.classes), settings.data.context)
 
 
-def check_test_crop(dataset: Dataset, inspection: Inspection) -> None:
+def check_test_crop(intake: Intake) -> None:
     """Refuse, before training, a chain that would cut off labelled voxels of test cases."""
-    options, cases = read_options(dataset.config), dataset.split.test
-    chain = PrepareChain(dataset.config.settings.transforms.prepare, options, keys=("image",))
+    options, cases = intake.dataset.options, intake.split.test
+    chain = PrepareChain(intake.settings.transforms.prepare, options, keys=("image",))
 
     def prepared(number: int) -> torch.Tensor:
-        image: torch.Tensor = chain({"image": str(cases[number].image)})["image"]
+        image: torch.Tensor = chain(sample_of(cases[number], label=False))["image"]
         return image
 
-    raise_all(crop_faults(chain, cases, inspection.facts, options, prepared))
+    raise_all(crop_faults(chain, cases, intake.facts, options, prepared))
 
 
 def network_for(dataset: Dataset, device: torch.device) -> nn.Module:
     """The config's network with its first weights, which follow from the seed, on a device."""
     settings = dataset.config.settings
     torch.manual_seed(settings.seed)
-    network = build_network(settings.network, 2 * settings.data.context + 1, len(settings.data.classes))
+    channels = dataset.channels * (2 * settings.data.context + 1)
+    network = build_network(settings.network, channels, len(settings.data.classes))
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def train(
-    dataset: Dataset, network: nn.Module, banks: dict[str, SliceBank], folder: Path, device: torch.device,
+    settings: Settings, network: nn.Module, banks: dict[str, SliceBank], folder: Path, device: torch.device,
     log: Callable[[str], None], *, resume: bool,
 ) -> TrainingState:  # fmt: skip
     """Train; the network ends with the weights that were best on the validation patients.
@@ -175,7 +101,6 @@ def train(
     Interrupted
         With how to go on.
     """
-    settings = dataset.config.settings
     loss = build_loss(settings.loss).to(device)
     validate = ScanDice(banks["validation"].to(device), loss, settings.inference)
     trainer = Trainer(settings, network, loss, banks["train"].to(device), validate, folder / "checkpoints")
@@ -206,20 +131,19 @@ def write_history(folder: Path, history: Sequence[dict[str, Any]]) -> None:
 
 
 def predict_and_count(
-    dataset: Dataset,
-    inspection: Inspection,
+    intake: Intake,
     network: nn.Module,
     device: torch.device,
     folder: Path,
     say: Callable[[str], None],
 ) -> list[CaseCounts]:
     """Predict the test cases, write their masks, and count them against their labels on the original grid."""
-    config = dataset.config
-    settings, options, cases = config.settings, read_options(config), dataset.split.test
+    config = intake.dataset.config
+    settings, options, cases = config.settings, intake.dataset.options, intake.split.test
     chain = PrepareChain(settings.transforms.prepare, options, keys=("image",))
     predictor = ScanPredictor(network, chain, device, settings.data.context, settings.inference, say=say)
     counts = []
-    slices = sum(inspection.facts[case.id].slices for case in cases)
+    slices = sum(intake.facts[case.id].slices for case in cases)
     with stage("predict", slices, "slices") as progress:
         for prediction in predictor(cases):
             case = prediction.case
@@ -233,5 +157,5 @@ def predict_and_count(
                 label.array, prediction.mask, len(settings.data.classes), axis=prediction.axis
             )  # fmt: skip
             counts.append(CaseCounts(case.id, case.scan, case.patient, confusion, volume))
-            progress.advance(inspection.facts[case.id].slices)
+            progress.advance(intake.facts[case.id].slices)
     return counts

@@ -16,6 +16,7 @@ Count = Annotated[Int, Field(ge=1)]
 Fraction = Annotated[Float, Field(ge=0, lt=1)]
 Target = dict[str, Any]  # {_target_: Name, parameter: value, ...}; its names are checked by config.targets
 
+PLANES = ("sagittal", "coronal", "axial")  # what the axes of a volume in RAS orientation are cut into
 UNSAFE_NAME = re.compile(r"[/\\\x00-\x1f\x7f]|^\.|^\s|\s$")
 LONGEST_NAME = 100  # of the 255 bytes that a file's name may have
 
@@ -34,6 +35,10 @@ def _safe_name(name: str) -> str:
     if len(name.encode()) > LONGEST_NAME:
         raise ValueError(f"{name[:20]!r}... becomes part of file names: no more than {LONGEST_NAME} bytes")
     return name
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _pattern(value: str | None) -> str | None:
@@ -61,20 +66,23 @@ class PhantomSettings(Section):
 class DataSettings(Section):
     """Where the images and masks are, and how they are read."""
 
-    layout: Literal["hipmri", "folders"]
+    layout: Literal["hipmri", "nnunet", "decathlon", "folders", "table"]
     root: Text = "."
     images: Text = "images"
     labels: Text = "labels"
+    table: Text = "cases.csv"
     classes: Annotated[tuple[Text, ...], Field(min_length=2, max_length=255)]
     patient: Text | None = None
     scan: Text | None = None
     stand_in: Text | None = None
     phantom: PhantomSettings | None = None
-    fold: Annotated[Int, Field(ge=0)] = 0
-    axis: Annotated[Int, Field(ge=0, le=2)] | None = None
+    fold: int | Literal["all"] = 0
+    axis: int | Literal["sagittal", "coronal", "axial"] | None = None
+    orientation: Literal["ras", "file"] = "ras"
     spacing_mm: Annotated[tuple[Annotated[Float, Field(gt=0)], ...], Field(min_length=2, max_length=3)] | None = None
     context: Annotated[Int, Field(ge=0, le=8)] = 0
-    cache: Literal["ram"] = "ram"
+    cache: Literal["ram", "disk", "none"] = "ram"
+    cache_folder: Text = "cache"
     label_map: dict[Int, Annotated[Int, Field(ge=0)]] | None = None
     nonfinite: Literal["refuse", "zero"] = "refuse"
     ignore_affine: Bool = False
@@ -90,6 +98,20 @@ class DataSettings(Section):
         if repeated:
             raise ValueError(f"classes named twice: {', '.join(repeated)}")
         return classes
+
+    @field_validator("fold", mode="before")
+    @classmethod
+    def _fold_or_all(cls, value: Any) -> Any:
+        if value == "all" or (_is_whole(value) and value >= 0):
+            return value
+        raise ValueError(f"got {value!r:.60}, expected the number of a fold, from 0, or all")
+
+    @field_validator("axis", mode="before")
+    @classmethod
+    def _axis_or_plane(cls, value: Any) -> Any:
+        if value is None or value in PLANES or (_is_whole(value) and 0 <= value <= 2):
+            return value
+        raise ValueError(f"got {value!r:.60}, expected 0, 1, 2 or one of {', '.join(PLANES)}")
 
     @field_validator("patient", "scan")
     @classmethod
@@ -110,8 +132,9 @@ class DataSettings(Section):
 class SplitSettings(Section):
     """Which patients train, which choose the checkpoint, and which are only reported."""
 
-    kind: Literal["layout", "holdout", "file"] = "layout"
+    kind: Literal["layout", "holdout", "folds", "file"] = "layout"
     file: Text | None = None
+    folds: Annotated[Int, Field(ge=2, le=100)] = 5
     validation: Fraction = 0.1
     test: Fraction = 0.2
     allow_leakage: Bool = False
@@ -208,6 +231,7 @@ class Settings(Section):
 
     name: Text
     seed: Annotated[Int, Field(ge=0, lt=2**31)] = 0
+    plugins: tuple[Text, ...] = ()
     data: DataSettings
     splits: SplitSettings = SplitSettings()
     transforms: ChainSettings

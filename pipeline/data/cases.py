@@ -25,6 +25,10 @@ class Case:
         Unique in its dataset; the stem of the image's file name.
     image, label
         Files; the label is None where there is none.
+    further
+        Files of the further channels of the image, on its grid and in the order of the channels.
+    channels_in_file
+        How many channels the image's one file holds along its last axis; 1 where each channel is a file.
     patient
         Never on both sides of a split.
     scan
@@ -43,6 +47,18 @@ class Case:
     scan: str
     slice: int | None = None
     split: SplitName | None = None
+    further: tuple[Path, ...] = ()
+    channels_in_file: int = 1
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """The files of all channels."""
+        return (self.image, *self.further)
+
+    @property
+    def channels(self) -> int:
+        """How many channels the image has."""
+        return len(self.images) * self.channels_in_file
 
 
 def scan_key(case: Case) -> tuple[str, str]:

@@ -11,57 +11,37 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.config.load import Config
+from pipeline.config.schema import PLANES
 from pipeline.data.cases import Case
-from pipeline.data.splits import Split
+from pipeline.data.facts import CaseFacts
+from pipeline.data.leaks import thumbnail
 from pipeline.errors import DataError, Fault, raise_all
 from transforms.nifti import NiftiFile, ReadOptions, read_label, read_nifti, slice_axis
 
 
 @dataclass(frozen=True)
-class CaseFacts:
-    """What one case's files hold.
+class Examination:
+    """What reading files gave: facts of the cases that are right, and every fault of the others.
 
     Attributes
     ----------
-    case
-        Its id.
-    shape
-        The image's, 2D or 3D.
-    spacing_mm
-        One an axis.
-    slices
-        How many slices it gives.
-    low, high, mean
-        Of the image's intensities.
-    voxels
-        (K,) voxels of each class.
-    slices_with
-        (K,) slices that show each class.
-    digest, label_digest
-        Of the voxels: the same for the same image under another name.
-    zeroed
-        NaN or infinite voxels of the image that ``data.nonfinite: zero`` replaced.
+    facts
+        In the order of the cases.
+    faults
+        Of single files, and of the cases together.
     """
 
-    case: str
-    shape: tuple[int, ...]
-    spacing_mm: tuple[float, ...]
-    slices: int
-    low: float
-    high: float
-    mean: float
-    voxels: np.ndarray
-    slices_with: np.ndarray
-    digest: bytes
-    label_digest: bytes
-    zeroed: int = 0
+    facts: tuple[CaseFacts, ...]
+    faults: tuple[Fault, ...]
 
 
-def read_options(config: Config) -> ReadOptions:
-    """How a config wants its files to be read."""
+def read_options(config: Config, channels_in_file: int = 1) -> ReadOptions:
+    """How a config wants its files to be read; `channels_in_file` as the cases say, see `Case`."""
     data = config.settings.data
     return ReadOptions(
-        axis=data.axis,
+        axis=PLANES.index(data.axis) if isinstance(data.axis, str) else data.axis,
+        reorient=data.orientation == "ras",
+        channels=channels_in_file,
         max_voxels=data.max_voxels,
         nonfinite=data.nonfinite,
         ignore_affine=data.ignore_affine,
@@ -76,10 +56,8 @@ def knows_spacing(config: Config) -> bool:
     return data.spacing_mm is not None or (data.layout != "hipmri" and not data.ignore_affine)
 
 
-def inspect_cases(
-    config: Config, cases: Sequence[Case], progress: Callable[[], None] = lambda: None
-) -> list[CaseFacts]:
-    """Read and check every file of `cases`.
+def examine_cases(config: Config, cases: Sequence[Case], progress: Callable[[], None] = lambda: None) -> Examination:
+    """Read and check every file of `cases`; a fault in one keeps no other from being read.
 
     Parameters
     ----------
@@ -89,22 +67,11 @@ def inspect_cases(
         Cases with labels.
     progress
         Called after each case.
-
-    Returns
-    -------
-    list of CaseFacts
-        In the order of `cases`.
-
-    Raises
-    ------
-    Fault, Faults
-        Everything that is wrong with any file, all at once.
     """
-    options = read_options(config)
 
     def one(case: Case) -> CaseFacts | Fault:
         try:
-            return _inspect(config, case, options)
+            return _inspect(config, case, read_options(config, case.channels_in_file))
         except Fault as fault:
             return fault
         finally:
@@ -112,10 +79,24 @@ def inspect_cases(
 
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         results = list(pool.map(one, cases))
-    facts = [result for result in results if isinstance(result, CaseFacts)]
+    facts = tuple(result for result in results if isinstance(result, CaseFacts))
     faults = [fault for result in results if isinstance(result, Fault) for fault in getattr(result, "faults", [result])]
-    raise_all([*faults, *_nameless_patients(config, facts), *_several_axes(config, facts)])
-    return facts
+    return Examination(facts, (*faults, *_nameless_patients(config, facts), *_several_axes(config, facts)))
+
+
+def inspect_cases(
+    config: Config, cases: Sequence[Case], progress: Callable[[], None] = lambda: None
+) -> tuple[CaseFacts, ...]:
+    """`examine_cases`, where nothing may be wrong.
+
+    Raises
+    ------
+    Fault, Faults
+        Everything that is wrong with any file, all at once.
+    """
+    examination = examine_cases(config, cases, progress)
+    raise_all(examination.faults)
+    return examination.facts
 
 
 def _nameless_patients(config: Config, facts: Sequence[CaseFacts]) -> list[DataError]:
@@ -134,7 +115,7 @@ def _nameless_patients(config: Config, facts: Sequence[CaseFacts]) -> list[DataE
 
 def _several_axes(config: Config, facts: Sequence[CaseFacts]) -> list[DataError]:
     """A fault where the spacings would have volumes cut along different axes: one network would see two planes."""
-    by_axis = {slice_axis(fact.spacing_mm, config.settings.data.axis): fact for fact in facts if len(fact.shape) == 3}
+    by_axis = {fact.axis: fact for fact in facts if len(fact.shape) == 3}
     if len(by_axis) < 2:
         return []
     found = ", ".join(f"axis {axis} such as {fact.case} {fact.spacing_mm}" for axis, fact in sorted(by_axis.items()))
@@ -156,14 +137,13 @@ def _inspect(config: Config, case: Case, options: ReadOptions) -> CaseFacts:
     ])  # fmt: skip
     voxels = np.zeros(classes, dtype=np.int64)
     voxels[values] = counts
-    stack = label.array[None]
-    if label.array.ndim == 3:
-        stack = np.moveaxis(label.array, slice_axis(image.spacing_mm, options.axis), 0)
+    axis = slice_axis(image.spacing_mm, options.axis) if label.array.ndim == 3 else -1
+    stack = label.array[None] if axis < 0 else np.moveaxis(label.array, axis, 0)
     present = np.array([int((stack == index).any(axis=(1, 2)).sum()) for index in range(classes)])
     array = image.array
     return CaseFacts(
-        case.id, array.shape, image.spacing_mm, len(stack), float(array.min()), float(array.max()),
-        float(array.mean(dtype=np.float64)), voxels, present, _digest(array), _digest(label.array),
+        case.id, array.shape, image.spacing_mm, "", axis, len(stack), float(array.min()), float(array.max()),
+        float(array.mean(dtype=np.float64)), voxels, present, _digest(array), _digest(label.array), thumbnail(array),
         image.zeroed,
     )  # fmt: skip
 
@@ -231,33 +211,3 @@ def _digest(array: np.ndarray) -> bytes:
 
 def _affine_text(affine: np.ndarray) -> str:
     return "[" + "; ".join(" ".join(f"{value:g}" for value in row) for row in affine[:3]) + "]"
-
-
-def repeated_images(config: Config, split: Split, facts: Sequence[CaseFacts]) -> list[str]:
-    """The same image on two sides of a split, under two names; blank images, which are all alike, do not count.
-
-    Returns
-    -------
-    list of str
-        What was found, when ``splits.allow_leakage`` is true.
-
-    Raises
-    ------
-    DataError, Faults
-        When it is not.
-    """
-    digest = {fact.case: fact.digest for fact in facts if fact.low < fact.high}
-    side_of: dict[bytes, tuple[str, Case]] = {}
-    found = []
-    for side, cases in split.sides().items():
-        for case in cases:
-            if case.id not in digest:
-                continue
-            other = side_of.setdefault(digest[case.id], (side, case))
-            if other[0] != side:
-                found.append(f"the same image on two sides: {other[1].image} ({other[0]}) and {case.image} ({side})")
-    if not config.settings.splits.allow_leakage:
-        raise_all(DataError(what, where=config.where("splits"),
-                            remedy="Remove one of them; splits.allow_leakage: true says so in the report")
-                  for what in found)  # fmt: skip
-    return found

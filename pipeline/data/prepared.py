@@ -45,9 +45,11 @@ class _Prepare(Transform):
             self._idle.wait_for(lambda: self._running == 0)
 
 
-def sample_of(case: Case) -> dict[str, str]:
-    """The files of a case, under the keys that chains use."""
-    return {"image": str(case.image)} | ({} if case.label is None else {"label": str(case.label)})
+def sample_of(case: Case, *, label: bool = True) -> dict[str, str | list[str]]:
+    """The files of a case under the keys that chains use: a list for an image whose channels are files."""
+    images = [str(path) for path in case.images]
+    sample: dict[str, str | list[str]] = {"image": images if len(images) > 1 else images[0]}
+    return sample | ({"label": str(case.label)} if label and case.label is not None else {})
 
 
 def prepare_cases(

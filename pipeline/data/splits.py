@@ -48,8 +48,26 @@ class Split:
         return [{"train": names["train"], "val": names["validation"], "test": names["test"]}]
 
 
-def split_cases(config: Config, cases: Sequence[Case]) -> Split:
+def is_given(config: Config) -> bool:
+    """Whether the split is known before any file is read: by the layout, or by a file."""
+    return config.settings.splits.kind in ("layout", "file")
+
+
+def split_cases(
+    config: Config, cases: Sequence[Case], shows: Mapping[str, frozenset[int]] | None = None, fold: int | None = None
+) -> Split:
     """Split a dataset as its config says.
+
+    Parameters
+    ----------
+    config
+        Of the dataset.
+    cases
+        All of them.
+    shows
+        The classes that each case shows, by its id: what a drawn split is stratified by.
+    fold
+        Which fold; the config's own where nothing is given.
 
     Raises
     ------
@@ -115,12 +133,13 @@ def _from_file(config: Config, cases: Sequence[Case]) -> Split:
     settings = config.settings
     path = config.locate(settings.data.root) / Path(str(settings.splits.file)).expanduser()
     folds = _read_folds(path)
-    if settings.data.fold >= len(folds):
+    fold_number = 0 if isinstance(settings.data.fold, str) else settings.data.fold
+    if fold_number >= len(folds):
         raise ConfigError(
-            f"fold {settings.data.fold} of {len(folds)}: folds are numbered from 0",
+            f"fold {fold_number} of {len(folds)}: folds are numbered from 0",
             where=config.where("data", "fold"), remedy=f"Choose one of 0 to {len(folds) - 1}",
         )  # fmt: skip
-    fold = folds[settings.data.fold]
+    fold = folds[fold_number]
     by_id = {case.id: case for case in cases}
     named = [name for side in _SIDES_OF_A_FOLD for name in fold.get(side, ())]
     raise_all(_wrong_names(named, by_id, path))

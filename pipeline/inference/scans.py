@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from pipeline.data.cases import Case, check_neighbours, reading_order, scan_key
+from pipeline.data.prepared import sample_of
 from pipeline.errors import RunError
 from pipeline.networks.apply import Window, WindowSettings, chunks, is_out_of_memory, slice_logits
 from transforms.chain import PrepareChain
@@ -87,7 +88,7 @@ class ScanPredictor:
                 yield from self._predict(members, waiting.pop(0).result())
 
     def _prepare(self, cases: Sequence[Case]) -> list[torch.Tensor]:
-        return [self.chain({"image": str(case.image)})["image"] for case in cases]
+        return [self.chain(sample_of(case, label=False))["image"] for case in cases]
 
     def _predict(self, cases: Sequence[Case], prepared: Sequence[torch.Tensor]) -> Iterator[Prediction]:
         if self.context:

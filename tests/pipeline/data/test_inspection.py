@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from pipeline.data.cases import Case
-from pipeline.data.inspection import CaseFacts, inspect_cases, repeated_images
+from pipeline.data.facts import CaseFacts
+from pipeline.data.inspection import inspect_cases
+from pipeline.data.leaks import repeated_images
 from pipeline.data.splits import Split
 from pipeline.errors import DataError, Fault, Faults, ImageFileError
 
@@ -182,7 +184,10 @@ def test_2d_slices_without_patients_are_refused(make_config: Callable[..., Any],
 
 
 def facts(name: str, digest: bytes, high: float = 1.0) -> CaseFacts:
-    return CaseFacts(name, (2, 2), (1.0, 1.0), 1, 0.0, high, 0.0, np.zeros(2), np.zeros(2), digest, b"")
+    nothing = np.zeros(2)
+    return CaseFacts(
+        name, (2, 2), (1.0, 1.0), "", -1, 1, 0.0, high, 0.0, nothing, nothing, digest, b"", thumbnail=np.zeros(0)
+    )
 
 
 def test_the_same_image_on_two_sides_is_refused(make_config: Callable[..., Any], make_case: Callable[..., Any]) -> None:

@@ -1,0 +1,56 @@
+"""What reading a case's files tells about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class CaseFacts:
+    """What one case's files hold.
+
+    Attributes
+    ----------
+    case
+        Its id.
+    shape
+        The image's, 2D or 3D, without the channels.
+    spacing_mm
+        One an axis.
+    orientation
+        Where the axes of a volume point, such as ``RAS``; empty for a slice, and where the affine is not believed.
+    axis
+        The axis of the file that is cut into slices; -1 for a slice.
+    slices
+        How many slices it gives.
+    low, high, mean
+        Of the image's intensities.
+    voxels
+        (K,) voxels of each class.
+    slices_with
+        (K,) slices that show each class.
+    digest, label_digest
+        Of the voxels: the same for the same image under another name.
+    thumbnail
+        The image made small, by which images that are nearly the same are found; see `pipeline.data.leaks`.
+    zeroed
+        NaN or infinite voxels of the image that ``data.nonfinite: zero`` replaced.
+    """
+
+    case: str
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    orientation: str
+    axis: int
+    slices: int
+    low: float
+    high: float
+    mean: float
+    voxels: np.ndarray
+    slices_with: np.ndarray
+    digest: bytes
+    label_digest: bytes
+    thumbnail: np.ndarray
+    zeroed: int = 0
