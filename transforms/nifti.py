@@ -1,22 +1,23 @@
 """Reading one NIfTI file: everything is checked before it is believed, and the fast path is the only path.
 
-A file is read once and unpacked by isal to its end, its header is judged before any voxel is allocated (see
-`transforms.nifti_bytes`), and nibabel makes the array and the affine from the bytes.
+A file is read once and unpacked by isal to its end, and its header is judged before any voxel is allocated (see
+`transforms.nifti_bytes` and `transforms.nifti_header`). Arrays and affines are those that nibabel makes of the bytes.
 """
 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
 
 from transforms.faults import ImageFileError
 from transforms.nifti_bytes import read_checked
+from transforms.nifti_header import Header
 
 _MAX_SPACING_MM = 1e4
 _NOT_MILLIMETRES = {1: "metres", 3: "micrometres"}  # codes of xyzt_units; 2 is mm, 0 says nothing
@@ -36,7 +37,8 @@ class ReadOptions:
         Turn volumes to the RAS orientation that is closest to their affine before they are cut, so that the slices of
         all files lie alike; not where the affine is not believed.
     channels
-        How many channels one file holds along its last axis: for more than 1, (X, Y, Z, C) and nothing else.
+        How many channels an image file holds along its fourth axis: more than 1 wants (X, Y, Z, C) of every image file,
+        and with 1, four axes are refused. A file of 2D channels is (X, Y, 1, C); labels have no channels.
     as_slices
         Give a volume as a stack of slices (S, H, W), and any affine as that of a slice's own plane; otherwise arrays
         keep the file's axes and affine.
@@ -69,26 +71,34 @@ class NiftiFile:
 
     Attributes
     ----------
+    path
+        Where it was read from.
     array
-        2D (H, W) or 3D voxels, float32 when scaled or of a floating type, else the file's own integer type.
+        2D (H, W) or 3D voxels, float32 when scaled or of a floating type, else the file's own integer type; a file of
+        several channels has them on one further axis, the last.
     affine
         (4, 4) float64, voxel to mm; the identity when the affine was to be ignored.
     spacing_mm
-        One a spatial axis of `array`.
+        One a spatial axis of `array`: their number is the rank, 2 or 3.
     scaled
         Whether scl_slope and scl_inter changed the values.
     zeroed
         How many NaN or infinite voxels were replaced by zero.
-    header
-        The nibabel header.
     """
 
+    path: str
     array: np.ndarray
     affine: np.ndarray
     spacing_mm: tuple[float, ...]
     scaled: bool
     zeroed: int
-    header: Any
+
+    @property
+    def channels(self) -> tuple[NiftiFile, ...]:
+        """Each channel as a file of its own, without a copy; the file itself where it has one."""
+        if self.array.ndim == len(self.spacing_mm):
+            return (self,)
+        return tuple(replace(self, array=self.array[..., number]) for number in range(self.array.shape[-1]))
 
 
 def read_nifti(path: Path | str, options: ReadOptions | None = None) -> NiftiFile:
@@ -114,19 +124,27 @@ def read_nifti(path: Path | str, options: ReadOptions | None = None) -> NiftiFil
     """
     options = options or ReadOptions()
     where = str(path)
-    raw, written, header = read_checked(where, options.max_voxels)
-    shape = _spatial_shape(header.get_data_shape(), where)
-    affine, spacing_mm = _grid(written, header, len(shape), where, options)
-    scaled = header.get_slope_inter() not in ((None, None), (1.0, 0.0))
-    proxy: Any = ArrayProxy(io.BytesIO(raw), header, mmap=False)
-    if not scaled and header.get_data_dtype().kind in "iu":
-        array = proxy.get_unscaled()
-        native = array.astype(array.dtype.newbyteorder("="), copy=False)  # torch takes no other byte order
-        return NiftiFile(native.reshape(shape, order="F"), affine, spacing_mm, False, 0, header)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is told as such
-        array = np.asarray(proxy).astype(np.float32, copy=False).reshape(shape, order="F")
-    array, zeroed = _finite(array, where, options)
-    return NiftiFile(array, affine, spacing_mm, scaled, zeroed, header)
+    raw, header = read_checked(where, options.max_voxels)
+    shape, rank = _trimmed(header.shape, options.channels, where)
+    affine, spacing_mm = _grid(header, rank, where, options)
+    array = _voxels(raw, header).reshape(shape, order="F")
+    zeroed = 0
+    if array.dtype.kind == "f":
+        array, zeroed = _finite(array, where, options)
+    return NiftiFile(where, array, affine, spacing_mm, header.scaled, zeroed)
+
+
+def _voxels(raw: bytes, header: Header) -> np.ndarray:
+    """All voxels in the file's order: scaled ones and those of a floating type as float32, in the machine's bytes."""
+    if header.scaled:
+        spec = (header.shape, header.dtype, header.offset, header.slope, header.inter)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is told as such
+            scaled: np.ndarray = np.asarray(ArrayProxy(io.BytesIO(raw), spec, mmap=False))
+            return scaled.astype(np.float32, copy=False).reshape(-1, order="F")
+    stored = np.frombuffer(raw, header.dtype, math.prod(header.shape), header.offset)
+    wanted = np.dtype(np.float32) if stored.dtype.kind == "f" else stored.dtype.newbyteorder("=")
+    with np.errstate(over="ignore"):
+        return stored.astype(wanted, copy=False)  # torch takes no other byte order
 
 
 def _finite(array: np.ndarray, where: str, options: ReadOptions) -> tuple[np.ndarray, int]:
@@ -152,7 +170,7 @@ def read_label(path: Path | str, options: ReadOptions | None = None) -> NiftiFil
         As `read_nifti`, and for values that are not whole or are negative after renaming.
     """
     options = options or ReadOptions()
-    file = read_nifti(path, options)
+    file = read_nifti(path, replace(options, channels=1))
     array = remap(file.array, options.label_map)
     whole = array if array.dtype.kind in "iu" else np.rint(array)
     if whole is not array and not np.array_equal(whole, array):
@@ -183,57 +201,65 @@ def remap(array: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
     return result
 
 
-def _spatial_shape(declared: Sequence[int], where: str) -> tuple[int, ...]:
-    shape = tuple(int(value) for value in declared)
+def _trimmed(declared: tuple[int, ...], channels: int, where: str) -> tuple[tuple[int, ...], int]:
+    """The shape without trailing axes of length 1, with the channels last where there are several; and its rank."""
+    shape = declared
     while len(shape) > 2 and shape[-1] == 1:
         shape = shape[:-1]
-    if len(shape) not in (2, 3):
+    if channels == 1:
+        if len(shape) not in (2, 3):
+            raise ImageFileError(
+                f"has the shape {shape}: {len(shape)} axes", where=where,
+                remedy="Give 2D slices or 3D volumes; split a series into one file a volume",
+            )  # fmt: skip
+        return shape, len(shape)
+    if len(shape) != 4 or shape[3] != channels:
         raise ImageFileError(
-            f"has the shape {shape}: {len(shape)} axes", where=where,
-            remedy="Give 2D slices or 3D volumes; split a series into one file a volume",
+            f"has the shape {shape}, where {channels} channels lie along a fourth axis", where=where,
+            remedy="Give every image as (X, Y, Z, channels), or each channel as a file of its own",
         )  # fmt: skip
-    return shape
+    spatial = shape[:2] if shape[2] == 1 else shape[:3]
+    return (*spatial, channels), len(spatial)
 
 
-def _grid(
-    written: Any, header: Any, rank: int, where: str, options: ReadOptions
-) -> tuple[np.ndarray, tuple[float, ...]]:
+def _grid(header: Header, rank: int, where: str, options: ReadOptions) -> tuple[np.ndarray, tuple[float, ...]]:
     if options.spacing_mm is not None:
         if len(options.spacing_mm) < rank:
             raise ImageFileError(
                 f"a {rank}D file, but data.spacing_mm has {len(options.spacing_mm)} values", where=where,
                 remedy="Give one value an axis",
             )  # fmt: skip
-        spacing_mm = options.spacing_mm[:rank]
-        return np.diag([*spacing_mm, *[1.0] * (4 - rank)]), spacing_mm
+        given = options.spacing_mm[:rank]
+        return np.diag([*given, *[1.0] * (4 - rank)]), given
     if options.ignore_affine:
         return np.eye(4), (1.0,) * rank
-    zooms = [float(value) for value in written["pixdim"][1 : 1 + rank]]  # nibabel would take -1 for 1, and 0 for 1
-    if any(not np.isfinite(value) or value <= 0 for value in zooms):
-        raise ImageFileError(f"its spacing is {tuple(zooms)}", where=where, remedy=_MEND_HEADER)
-    unit = _NOT_MILLIMETRES.get(int(written["xyzt_units"]) & 7)
+    zooms = header.zooms[:rank]  # nibabel would take -1 for 1, and 0 for 1
+    if any(not math.isfinite(value) or value <= 0 for value in zooms):
+        raise ImageFileError(f"its spacing is {zooms}", where=where, remedy=_MEND_HEADER)
+    unit = _NOT_MILLIMETRES.get(header.unit)
     if unit is not None:
         remedy = "Give the spacing in data.spacing_mm, or set data.ignore_affine: true to count in pixels"
         raise ImageFileError(f"its spacing is in {unit}, not mm", where=where, remedy=remedy)
-    affine = _affine(header, where)
-    spacing = tuple(float(value) for value in np.sqrt((affine[:3, :3] ** 2).sum(axis=0)))
-    if max(spacing[:rank]) > _MAX_SPACING_MM:
-        raise ImageFileError(f"its spacing is {spacing[:rank]} mm", where=where, remedy=_MEND_HEADER)
-    return affine, spacing[:rank]
+    affine, spacing_mm = _affine(header, where)
+    if max(spacing_mm[:rank]) > _MAX_SPACING_MM:
+        raise ImageFileError(f"its spacing is {spacing_mm[:rank]} mm", where=where, remedy=_MEND_HEADER)
+    return affine, spacing_mm[:rank]
 
 
-def _affine(header: Any, where: str) -> np.ndarray:
-    """The (4, 4) affine that nibabel would choose, when it gives voxels an extent."""
+def _affine(header: Header, where: str) -> tuple[np.ndarray, tuple[float, ...]]:
+    """The (4, 4) affine that nibabel would choose, when it gives voxels an extent; and that extent along each axis."""
     try:
-        affine = np.asarray(header.get_best_affine(), dtype=np.float64)
+        affine = header.best_affine()
     except ValueError as error:  # a quaternion that is no rotation
         raise ImageFileError(f"its affine cannot be read ({error})", where=where, remedy=_MEND_HEADER) from error
     if not np.isfinite(affine).all():
         raise ImageFileError("its affine is not finite", where=where, remedy=_MEND_HEADER)
-    spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    if spacing.min() <= 0 or abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-9:
+    (a, b, c, _), (d, e, f, _), (g, h, i, _), _ = affine.tolist()
+    spacing = (math.sqrt(a * a + d * d + g * g), math.sqrt(b * b + e * e + h * h), math.sqrt(c * c + f * f + i * i))
+    volume = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+    if min(spacing) <= 0 or not abs(volume / spacing[0] / spacing[1] / spacing[2]) >= 1e-9:
         raise ImageFileError("its affine is singular: voxels have no extent", where=where, remedy=_MEND_HEADER)
-    return affine
+    return affine, spacing
 
 
 def slice_axis(spacing_mm: Sequence[float], axis: int | None) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from pipeline.data.cases import Case
-from pipeline.data.inspection import CaseFacts
+from pipeline.data.facts import CaseFacts
 from pipeline.errors import DataError
 from transforms.chain import PrepareChain
 from transforms.nifti import ReadOptions, read_label
+from transforms.planes import plane_from
 
 
 def crop_faults(
@@ -31,28 +31,27 @@ def crop_faults(
     cases
         With labels.
     facts
-        By case id. What a chain keeps of a file depends on its size and spacing alone, unless it crops to the
-        foreground: a size that is kept whole is tried once.
+        By case id. What a chain keeps of a file depends on its size, spacing and orientation alone, unless it crops to
+        the foreground: such a grid that is kept whole is tried once.
     options
         How files are read.
     prepared
-        The prepared image (S, H, W) of the case with that index.
+        The prepared image (S, C, H, W) of the case with that index.
     """
     by_content = "CropForegroundd" in chain.names
-    whole: set[tuple[tuple[int, ...], tuple[float, ...]]] = set()
+    whole: set[tuple[object, ...]] = set()
     faults = []
     for number, case in enumerate(cases):
         fact = facts[case.id]
-        size = (fact.shape, fact.spacing_mm)
-        if case.label is None or (size in whole and not by_content):
+        grid = (fact.shape, fact.spacing_mm, fact.orientation, fact.axis)
+        if case.label is None or (grid in whole and not by_content):
             continue
         image = prepared(number)
-        kept = (chain.invert(torch.ones(1, *image.shape[1:]), image)[0] > 0.5).numpy()
+        kept = (chain.invert(torch.ones(1, *image.shape[-2:]), image)[0] > 0.5).numpy()
         if kept.all():
-            whole.add(size)
+            whole.add(grid)
             continue
-        label = read_label(case.label, options).array
-        stack = label[None] if label.ndim == 2 else np.moveaxis(label, int(image.meta["slice_axis"]), 0)
+        stack = plane_from(image.meta).cut(read_label(case.label, options).array)
         lost = int((stack[:, ~kept] > 0).sum())
         if lost:
             faults.append(DataError(

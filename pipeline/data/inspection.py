@@ -14,9 +14,13 @@ from pipeline.config.load import Config
 from pipeline.config.schema import PLANES
 from pipeline.data.cases import Case
 from pipeline.data.facts import CaseFacts
+from pipeline.data.layouts import hipmri_has_volumes, tells_patients
 from pipeline.data.leaks import thumbnail
 from pipeline.errors import DataError, Fault, raise_all
-from transforms.nifti import NiftiFile, ReadOptions, read_label, read_nifti, slice_axis
+from transforms.nifti import NiftiFile, ReadOptions, read_label, read_nifti
+from transforms.planes import orientation_of, plane_of
+
+_ENDS = ("LR", "PA", "IS")  # where the axes point that are cut into each of PLANES
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ def read_options(config: Config, channels_in_file: int = 1) -> ReadOptions:
 def knows_spacing(config: Config) -> bool:
     """Whether the files' spacing is to be believed: the affine of HipMRI's 2D slices is undocumented."""
     data = config.settings.data
-    return data.spacing_mm is not None or (data.layout != "hipmri" and not data.ignore_affine)
+    undocumented = data.layout == "hipmri" and not hipmri_has_volumes(config.locate(data.root))
+    return data.spacing_mm is not None or not (undocumented or data.ignore_affine)
 
 
 def examine_cases(config: Config, cases: Sequence[Case], progress: Callable[[], None] = lambda: None) -> Examination:
@@ -81,7 +86,8 @@ def examine_cases(config: Config, cases: Sequence[Case], progress: Callable[[], 
         results = list(pool.map(one, cases))
     facts = tuple(result for result in results if isinstance(result, CaseFacts))
     faults = [fault for result in results if isinstance(result, Fault) for fault in getattr(result, "faults", [result])]
-    return Examination(facts, (*faults, *_nameless_patients(config, facts), *_several_axes(config, facts)))
+    together = (*_nameless_patients(config, facts), *_unknown_planes(config, facts), *_several_axes(config, facts))
+    return Examination(facts, (*faults, *together))
 
 
 def inspect_cases(
@@ -101,9 +107,8 @@ def inspect_cases(
 
 def _nameless_patients(config: Config, facts: Sequence[CaseFacts]) -> list[DataError]:
     """A fault where 2D slices say nothing of their patients, so that one could stand on both sides of a split."""
-    data = config.settings.data
     flat = [fact.case for fact in facts if len(fact.shape) == 2]
-    if data.layout != "folders" or data.patient is not None or not flat:
+    if tells_patients(config) or not flat:
         return []
     return [DataError(
         f"{len(flat)} of the files are 2D slices, and nothing says whose: slices of one patient would stand on both "
@@ -113,78 +118,110 @@ def _nameless_patients(config: Config, facts: Sequence[CaseFacts]) -> list[DataE
     )]  # fmt: skip
 
 
+def _unknown_planes(config: Config, facts: Sequence[CaseFacts]) -> list[DataError]:
+    """A fault where a plane of the body is asked for, and nothing says where the axes of volumes point."""
+    data = config.settings.data
+    volumes = [fact for fact in facts if len(fact.shape) == 3]
+    unknown = [fact.case for fact in volumes if data.orientation == "file" or not fact.orientation]
+    if not isinstance(data.axis, str) or not unknown:
+        return []
+    return [DataError(
+        f"{data.axis} is a plane of the body, but volumes are not turned by their affines here (such as {unknown[0]})",
+        where=config.where("data", "axis"), remedy="Set it to 0, 1 or 2, an axis of the files; or set "
+        "data.orientation: ras, without data.ignore_affine and data.spacing_mm",
+    )]  # fmt: skip
+
+
 def _several_axes(config: Config, facts: Sequence[CaseFacts]) -> list[DataError]:
     """A fault where the spacings would have volumes cut along different axes: one network would see two planes."""
-    by_axis = {fact.axis: fact for fact in facts if len(fact.shape) == 3}
-    if len(by_axis) < 2:
+    turned = config.settings.data.orientation == "ras"
+    by_plane = {_plane_name(fact, turned): fact for fact in facts if len(fact.shape) == 3}
+    if len(by_plane) < 2:
         return []
-    found = ", ".join(f"axis {axis} such as {fact.case} {fact.spacing_mm}" for axis, fact in sorted(by_axis.items()))
-    return [DataError(f"by their spacing, volumes would be cut along different axes: {found}",
+    found = ", ".join(f"{name} such as {fact.case} {fact.spacing_mm}" for name, fact in sorted(by_plane.items()))
+    what = "into slices of different planes" if turned else "along different axes"
+    return [DataError(f"by their spacing, volumes would be cut {what}: {found}",
                       where=config.where("data", "axis"), remedy="Set data.axis to one of them")]  # fmt: skip
+
+
+def _plane_name(fact: CaseFacts, turned: bool) -> str:
+    if turned and fact.orientation:
+        return next(plane for plane, ends in zip(PLANES, _ENDS, strict=True) if fact.orientation[fact.axis] in ends)
+    return f"axis {fact.axis}"
 
 
 def _inspect(config: Config, case: Case, options: ReadOptions) -> CaseFacts:
     try:
-        image, label = _read_pair(case, options)
+        images, label = _read_case(case, options)
     except Exception as error:
-        error.add_note(f"while case {case.id} was read: {case.image} and {case.label}")
+        error.add_note(f"while case {case.id} was read: {', '.join(map(str, case.images))} and {case.label}")
         raise
-    classes = len(config.settings.data.classes)
+    classes, tolerance = len(config.settings.data.classes), config.settings.data.affine_tolerance
     values, counts = np.unique(label.array, return_counts=True)
+    others = [("channel", channel) for channel in images[1:] if channel.path != images[0].path] + [("label", label)]
     raise_all([
-        *_grid_faults(case, image, label, config.settings.data.affine_tolerance, options.axis),
+        *(fault for name, file in others for fault in _grid_faults(name, file, images[0], tolerance, options)),
         *_value_faults(case, values, classes),
     ])  # fmt: skip
     voxels = np.zeros(classes, dtype=np.int64)
     voxels[values] = counts
-    axis = slice_axis(image.spacing_mm, options.axis) if label.array.ndim == 3 else -1
-    stack = label.array[None] if axis < 0 else np.moveaxis(label.array, axis, 0)
+    plane = plane_of(images[0], options)
+    stack = plane.cut(label.array)
     present = np.array([int((stack == index).any(axis=(1, 2)).sum()) for index in range(classes)])
-    array = image.array
+    arrays = [image.array for image in images]
     return CaseFacts(
-        case.id, array.shape, image.spacing_mm, "", axis, len(stack), float(array.min()), float(array.max()),
-        float(array.mean(dtype=np.float64)), voxels, present, _digest(array), _digest(label.array), thumbnail(array),
-        image.zeroed,
+        case.id, arrays[0].shape, images[0].spacing_mm, orientation_of(images[0], options), plane.axis, len(stack),
+        low=min(float(array.min()) for array in arrays), high=max(float(array.max()) for array in arrays),
+        mean=float(np.mean([array.mean(dtype=np.float64) for array in arrays])), voxels=voxels, slices_with=present,
+        digest=_digest(*arrays), label_digest=_digest(label.array), thumbnail=thumbnail(arrays[0]),
+        zeroed=sum({image.path: image.zeroed for image in images}.values()),
     )  # fmt: skip
 
 
-def _read_pair(case: Case, options: ReadOptions) -> tuple[NiftiFile, NiftiFile]:
-    """Image and label of a case; what is wrong with either is told, also where both are wrong."""
+def _read_case(case: Case, options: ReadOptions) -> tuple[list[NiftiFile], NiftiFile]:
+    """Each channel of a case's image, and its label; what is wrong with any of the files is told at once."""
     if case.label is None:
         raise DataError("an image without a label", where=str(case.image), remedy="Add the label, or remove the image")
     faults: list[Fault] = []
     files: list[NiftiFile] = []
-    for read, path in ((read_nifti, case.image), (read_label, case.label)):
+    for read, path in [(read_nifti, path) for path in case.images] + [(read_label, case.label)]:
         try:
             files.append(read(path, options))
         except Fault as fault:
             faults.append(fault)
     raise_all(faults)
-    return files[0], files[1]
+    return [channel for file in files[:-1] for channel in file.channels], files[-1]
 
 
-def _grid_faults(case: Case, image: NiftiFile, label: NiftiFile, tolerance: float, axis: int | None) -> list[DataError]:
-    """What tells the label's grid from the image's."""
-    if label.array.shape != image.array.shape:
+def _grid_faults(
+    name: str, file: NiftiFile, image: NiftiFile, tolerance: float, options: ReadOptions
+) -> list[DataError]:
+    """What tells the grid of a label, or of a further channel, from that of the image's first."""
+    if file.array.shape != image.array.shape:
         return [DataError(
-            f"the label's shape {label.array.shape} is not the image's {image.array.shape} ({case.image})",
-            where=str(case.label), remedy="Label and image must share one grid: export one of them again",
+            f"the {name}'s shape {file.array.shape} is not the image's {image.array.shape} ({image.path})",
+            where=file.path, remedy=f"{name.capitalize()} and image must share one grid: export one of them again",
         )]  # fmt: skip
-    difference = float(np.abs(label.affine - image.affine).max())
+    difference = float(np.abs(file.affine - image.affine).max())
     if difference > tolerance:
         return [DataError(
-            f"the label's affine differs from the image's ({case.image}) by {difference:.3g}: "
-            f"{_affine_text(label.affine)} against {_affine_text(image.affine)}", where=str(case.label),
+            f"the {name}'s affine differs from the image's ({image.path}) by {difference:.3g}: "
+            f"{_affine_text(file.affine)} against {_affine_text(image.affine)}", where=file.path,
             remedy="Resample one onto the other's grid, raise data.affine_tolerance, or set data.ignore_affine: true",
         )]  # fmt: skip
-    if image.array.ndim == 3:
-        cut = [slice_axis(file.spacing_mm, axis) for file in (image, label)]
-        if cut[0] != cut[1]:
-            return [DataError(
-                f"by its spacing {label.spacing_mm} the label would be cut along axis {cut[1]}, the image "
-                f"({case.image}) by {image.spacing_mm} along axis {cut[0]}",
-                where=str(case.label), remedy="Say with data.axis which axis is cut into slices",
-            )]  # fmt: skip
+    own, wanted = plane_of(file, options), plane_of(image, options)
+    if own.axis != wanted.axis:
+        return [DataError(
+            f"by its spacing {file.spacing_mm} the {name} would be cut along axis {own.axis}, the image "
+            f"({image.path}) by {image.spacing_mm} along axis {wanted.axis}",
+            where=file.path, remedy="Say with data.axis which axis is cut into slices",
+        )]  # fmt: skip
+    if own != wanted:
+        return [DataError(
+            f"by its affine the {name} would be turned from {orientation_of(file, options)} to RAS, the image "
+            f"({image.path}) from {orientation_of(image, options)}: they lie half-way between two orientations",
+            where=file.path, remedy="Give both the same affine, or set data.orientation: file",
+        )]  # fmt: skip
     return []
 
 
@@ -203,9 +240,11 @@ def _value_faults(case: Case, values: np.ndarray, classes: int) -> list[DataErro
     )]  # fmt: skip
 
 
-def _digest(array: np.ndarray) -> bytes:
-    found = hashlib.blake2b(f"{array.dtype.kind} {array.shape}".encode(), digest_size=16)
-    found.update(np.ascontiguousarray(array).data)
+def _digest(*channels: np.ndarray) -> bytes:
+    found = hashlib.blake2b(digest_size=16)
+    for array in channels:
+        found.update(f"{array.dtype.kind} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
     return found.digest()
 
 

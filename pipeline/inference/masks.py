@@ -26,9 +26,11 @@ def mask_bytes(mask: np.ndarray, source: Path | str) -> bytes:
     Parameters
     ----------
     mask
-        Unsigned integers, with the shape of the source image but for trailing axes of length 1.
+        Unsigned integers, with the shape of the source image but for trailing axes of length 1, and without the
+        channels that lie along a fourth axis.
     source
-        The image file, compressed or not, whatever its name says; its shape, affine, codes and units are kept.
+        The image file, compressed or not, whatever its name says; its shape, affine, codes and units are kept, but for
+        an axis of channels.
 
     Returns
     -------
@@ -42,6 +44,8 @@ def mask_bytes(mask: np.ndarray, source: Path | str) -> bytes:
     """
     header = _read_header(source)
     shape = tuple(int(side) for side in header.get_data_shape())
+    if len(shape) > 3 and shape[3] > 1:
+        shape = shape[:3]
     if mask.shape != shape[: mask.ndim] or any(side != 1 for side in shape[mask.ndim :]):
         raise ValueError(f"a mask of shape {mask.shape} for an image of shape {shape}")
     header.set_data_dtype(mask.dtype)

@@ -19,6 +19,7 @@ from pipeline.data.prepared import sample_of
 from pipeline.errors import RunError
 from pipeline.networks.apply import Window, WindowSettings, chunks, is_out_of_memory, slice_logits
 from transforms.chain import PrepareChain
+from transforms.planes import plane_from
 
 _SCANS_AHEAD = 4
 _INVERTED_AT_ONCE = 256  # channels (classes times slices) that go back through the chain together, to bound memory
@@ -104,19 +105,22 @@ class ScanPredictor:
             parts = self.probabilities(stack).split([prepared[number].shape[0] for number in members])
             probabilities.update(zip(members, parts, strict=True))
         for number, case in enumerate(cases):
-            mask, axis = self._on_original_grid(probabilities.pop(number), prepared[number])
+            mask, axis = restored_masks(self.chain, probabilities.pop(number), prepared[number])
             yield Prediction(case, mask, axis)
 
     @torch.inference_mode()
     def probabilities(self, stack: torch.Tensor) -> torch.Tensor:
-        """Softmax probabilities (S, K, H, W) float32 on the CPU, of consecutive slices (S, H, W) of one scan."""
+        """Softmax probabilities (S, K, H, W) float32 on the CPU, of consecutive slices (S, C, H, W) of one scan.
+
+        The network sees ((2 * context + 1) * C) channels: those of each neighbour in turn, from the first to the last.
+        """
         count = stack.shape[0]
         places = torch.arange(count)[:, None] + torch.arange(-self.context, self.context + 1)
         neighbours = places.clamp(0, count - 1)
         results: list[torch.Tensor] = []
         done = 0
         while done < count:
-            images = stack[neighbours[done : done + self.settings.batch_size]]
+            images = stack[neighbours[done : done + self.settings.batch_size]].flatten(1, 2)
             try:
                 results.append(self._softmax(images))
             except (RuntimeError, MemoryError) as error:
@@ -147,10 +151,17 @@ class ScanPredictor:
                 remedy="Set inference.roi_size to a smaller window, or lower network.channels",
             ) from error  # fmt: skip
 
-    def _on_original_grid(self, probabilities: torch.Tensor, prepared: torch.Tensor) -> tuple[np.ndarray, int]:
-        masks = most_probable(self.chain, probabilities, prepared)
-        axis = int(prepared.meta["slice_axis"])  # type: ignore[attr-defined]
-        return (masks[0], -1) if axis < 0 else (np.moveaxis(masks, 0, axis), axis)
+
+def restored_masks(chain: PrepareChain, probabilities: torch.Tensor, prepared: torch.Tensor) -> tuple[np.ndarray, int]:
+    """Class indices on the image file's own axes and grid, and which axis was cut; -1 for a 2D slice.
+
+    Parameters
+    ----------
+    chain, probabilities, prepared
+        As for `most_probable`.
+    """
+    plane = plane_from(prepared.meta)  # type: ignore[attr-defined]
+    return np.ascontiguousarray(plane.restore(most_probable(chain, probabilities, prepared))), plane.axis
 
 
 def most_probable(chain: PrepareChain, probabilities: torch.Tensor, prepared: torch.Tensor) -> np.ndarray:
@@ -163,12 +174,12 @@ def most_probable(chain: PrepareChain, probabilities: torch.Tensor, prepared: to
     probabilities
         (S, K, H, W) float32 on the prepared grid.
     prepared
-        The prepared image (S, H, W), with its trace.
+        The prepared image (S, C, H, W), with its trace.
 
     Returns
     -------
     np.ndarray
-        (S, H0, W0) uint8; uint16 for more than 256 classes.
+        (S, H0, W0) slices, as the reader cut them; uint8, or uint16 for more than 256 classes.
     """
     count, classes = probabilities.shape[:2]
     masks = []

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
 from pipeline.data.cases import Case
 from pipeline.evaluation.confusion import slice_confusions
 from pipeline.evaluation.overlap import dice
 from pipeline.reporting.content import Example
-from transforms.nifti import ReadOptions, read_label, read_nifti, slice_axis
+from transforms.nifti import ReadOptions, read_label, read_nifti
+from transforms.planes import orientation_of, plane_of
 
 
 def choose_cases(cases: Sequence[Case], rows: Sequence[Mapping[str, Any]], shown: str | None) -> dict[str, str]:
@@ -61,14 +62,18 @@ def choose_cases(cases: Sequence[Case], rows: Sequence[Mapping[str, Any]], shown
 def load_example(
     case: Case, prediction: Path, classes: Sequence[str], options: ReadOptions, known_spacing: bool
 ) -> Example:
-    """One slice of a case: of a volume, the one that shows most classes, and of those the one with most foreground."""
-    image, mask = read_nifti(case.image, options), read_nifti(prediction, options).array
+    """One slice of a case: of a volume, the one that shows most classes, and of those the one with most foreground.
+
+    Its image is the first channel, and its axes are those of the file; `axis_codes` tell where they point.
+    """
+    image = read_nifti(case.image, options).channels[0]
+    mask = read_nifti(prediction, replace(options, channels=1)).array
     assert case.label is not None
     label = read_label(case.label, options).array
     plane, number = (0, 1), None
     array = image.array
     if array.ndim == 3:
-        axis = slice_axis(image.spacing_mm, options.axis)
+        axis = plane_of(image, options).axis
         plane = tuple(other for other in range(3) if other != axis)  # type: ignore[assignment]
         stack = np.moveaxis(label, axis, 0)
         shown = [(len(np.unique(part)), int((part > 0).sum())) for part in stack]
@@ -76,7 +81,7 @@ def load_example(
         array, label, mask = (np.take(values, number, axis) for values in (array, label, mask))
     scores = dice(slice_confusions(label, mask, len(classes)))[0]
     spacing = (image.spacing_mm[plane[0]], image.spacing_mm[plane[1]]) if known_spacing else (1.0, 1.0)
-    codes = nib.orientations.aff2axcodes(image.affine) if known_spacing and not options.ignore_affine else None
+    codes = orientation_of(image, options) if known_spacing else ""
     return Example(
         case=case.id,
         slice=case.slice if number is None else number,
@@ -84,6 +89,6 @@ def load_example(
         reference=label,
         prediction=mask,
         pixel_size=spacing,
-        axis_codes=None if codes is None or image.array.ndim != 3 else (str(codes[plane[0]]), str(codes[plane[1]])),
+        axis_codes=(codes[plane[0]], codes[plane[1]]) if codes else None,
         dice={name: None if np.isnan(score) else float(score) for name, score in zip(classes, scores, strict=True)},
     )

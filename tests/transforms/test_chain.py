@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,7 @@ from monai.data import MetaTensor
 from transforms.chain import PrepareChain, build_transform
 from transforms.faults import ChainError, ImageFileError
 from transforms.nifti import ReadOptions, read_label
+from transforms.nifti_bytes import read_checked
 
 Write = Callable[..., Path]
 Entry = dict[str, Any]
@@ -81,7 +83,7 @@ def image_there_and_back(entries: Sequence[Entry], files: dict[str, str], write:
         path = write(Path(files["image"]).parent / f"class{index}.nii", (mask >= index).astype(np.float32), (1, 1, 2))
         prepared = chain({"image": str(path)})["image"]
         middle = float(prepared.min() + prepared.max()) / 2  # whatever the intensities were scaled to
-        back = chain.invert(prepared.as_tensor() - middle, prepared)
+        back = chain.invert(prepared.as_tensor()[:, 0] - middle, prepared)
         result += (back > 0).numpy()
     return result
 
@@ -193,7 +195,7 @@ def test_the_shipped_chains(tmp_path: Path, write_nifti: Write, path: Path, shap
     sample = PrepareChain(shipped(path), ReadOptions())(files)
     assert set(sample["label"].unique().tolist()) == {0, 1, 2}
     assert sample["image"].dtype == torch.float32
-    assert sample["image"].shape == sample["label"].shape
+    assert sample["image"].shape == (sample["label"].shape[0], 1, *sample["label"].shape[1:])
 
 
 def test_an_intensity_is_normalised_over_the_whole_volume(tmp_path: Path, write_nifti: Write) -> None:
@@ -208,7 +210,7 @@ def test_an_intensity_is_normalised_over_the_whole_volume(tmp_path: Path, write_
 def test_the_axis_of_the_config_is_cut(tmp_path: Path, write_nifti: Write) -> None:
     files = write_case(tmp_path, write_nifti, (6, 7, 3))
     sample = PrepareChain(chain_of(), ReadOptions(axis=0))(files)
-    assert tuple(sample["image"].shape) == (6, 7, 3)
+    assert (tuple(sample["image"].shape), tuple(sample["label"].shape)) == ((6, 1, 7, 3), (6, 7, 3))
     assert sample["image"].meta["slice_axis"] == 0
 
 
@@ -242,9 +244,9 @@ def test_a_chain_takes_back_only_its_own(tmp_path: Path, write_nifti: Write) -> 
     entries = chain_of(entry("Flipd"))
     own = PrepareChain(entries, ReadOptions())
     prepared = own(files)["image"]
-    assert own.invert(prepared.as_tensor(), prepared).shape == (1, 20, 30)
+    assert own.invert(prepared.as_tensor()[:, 0], prepared).shape == (1, 20, 30)
     with pytest.raises(ChainError, match="these steps cannot be inverted: Flip"):
-        PrepareChain(entries, ReadOptions()).invert(prepared.as_tensor(), prepared)
+        PrepareChain(entries, ReadOptions()).invert(prepared.as_tensor()[:, 0], prepared)
     with pytest.raises(ChainError, match="lost its trace"):
         PrepareChain(entries, ReadOptions()).invert(prepared.as_tensor(), prepared.as_tensor())
 
@@ -276,7 +278,7 @@ def test_a_chain_that_fails_names_the_case(tmp_path: Path, write_nifti: Write, s
     files = write_case(tmp_path, write_nifti, (20, 30))
     chain = PrepareChain(chain_of(step), ReadOptions())
     if told is None:
-        assert chain(files)["image"].shape == (1, 20, 30)
+        assert chain(files)["image"].shape == (1, 1, 20, 30)
         return
     with pytest.raises(ChainError, match=told) as caught:
         chain(files)
@@ -332,3 +334,126 @@ def test_the_prepared_tensors_carry_what_the_way_back_needs(tmp_path: Path, writ
         assert isinstance(sample[key], MetaTensor)
         assert [step["class"] for step in sample[key].applied_operations] == ["Flip"]
         assert sample[key].meta["slices"] == 2
+
+
+@pytest.mark.parametrize("axis", [None, 0])
+def test_volumes_of_any_orientation_are_prepared_alike(tmp_path: Path, axis: int | None) -> None:
+    generator = np.random.default_rng(3)
+    anatomy = nib.Nifti1Image(generator.normal(size=(5, 6, 4)).astype(np.float32), np.diag([1.0, 1, 2, 1]))
+    mask = nib.Nifti1Image(generator.integers(0, CLASSES, (5, 6, 4)).astype(np.uint8), anatomy.affine)
+    chain = PrepareChain(chain_of(entry("Resized", spatial_size=[9, 7], **NEAREST)), ReadOptions(axis=axis))
+    prepared = []
+    for codes in ("RAS", "LPS", "PIR", "SAL", "IRP"):
+        files = {"image": str(tmp_path / f"i_{codes}.nii.gz"), "label": str(tmp_path / f"l_{codes}.nii.gz")}
+        nib.save(anatomy.as_reoriented(turn_to(codes)), files["image"])
+        nib.save(mask.as_reoriented(turn_to(codes)), files["label"])
+        prepared.append(chain(files))
+    for sample in prepared[1:]:
+        assert torch.equal(sample["image"].as_tensor(), prepared[0]["image"].as_tensor())
+        assert torch.equal(sample["label"].as_tensor(), prepared[0]["label"].as_tensor())
+    files["label"] = str(tmp_path / "l_RAS.nii.gz")
+    with pytest.raises(ChainError, match="turned or cut differently"):
+        chain(files)
+
+
+def turn_to(codes: str) -> np.ndarray:
+    ras = nib.orientations.axcodes2ornt("RAS")
+    turn: np.ndarray = nib.orientations.ornt_transform(ras, nib.orientations.axcodes2ornt(codes))
+    return turn
+
+
+def write_channels(folder: Path, shape: tuple[int, ...], count: int = 3) -> tuple[list[str], str, str]:
+    """The channels of an image as files, as one file, and a label."""
+    values = np.random.default_rng(1).normal(size=(*shape, count)) * 10.0 ** np.arange(count) + np.arange(count)
+    affine = np.diag([1.0, 1, 2, 1])
+    paths = [str(folder / f"c{number}.nii.gz") for number in range(count)]
+    for number, path in enumerate(paths):
+        nib.save(nib.Nifti1Image(values[..., number].astype(np.float32), affine), path)
+    whole = values.astype(np.float32).reshape(*shape, *[1] * (3 - len(shape)), count)
+    nib.save(nib.Nifti1Image(whole, affine), folder / "whole.nii.gz")
+    nib.save(nib.Nifti1Image(smooth_mask(shape), affine), folder / "l.nii.gz")
+    return paths, str(folder / "whole.nii.gz"), str(folder / "l.nii.gz")
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (9, 8, 4)], ids=str)
+def test_each_channel_goes_through_the_chain_by_itself(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    paths, whole, label = write_channels(tmp_path, shape)
+    entries = chain_of(entry("Resized", spatial_size=[16, 12], **NEAREST), entry("NormalizeIntensityd", keys="image"))
+    single = PrepareChain(entries, ReadOptions())
+    wanted = [single({"image": path, "label": label}) for path in paths]
+
+    of_files = single({"image": paths, "label": label})
+    of_one_file = PrepareChain(entries, ReadOptions(channels=3))({"image": whole, "label": label})
+
+    slices = 1 if len(shape) == 2 else shape[2]
+    for sample in (of_files, of_one_file):
+        assert sample["image"].shape == (slices, 3, 16, 12)
+        assert sample["label"].shape == (slices, 16, 12)
+        assert torch.equal(sample["label"].as_tensor(), wanted[0]["label"].as_tensor())
+        for number, one in enumerate(wanted):
+            assert torch.equal(sample["image"].as_tensor()[:, number], one["image"].as_tensor()[:, 0])
+            assert float(one["image"].mean()) == pytest.approx(0, abs=1e-5), "normalised by its own mean"
+        back = single.invert(sample["image"].as_tensor()[:, 1], wanted[1]["image"])
+        assert back.shape == (slices, *shape[:2])
+    chain = PrepareChain(entries, ReadOptions(channels=3), keys=("image",))
+    values = torch.rand(2, 16, 12)
+    prepared = chain({"image": whole})["image"]
+    assert torch.equal(chain.invert(values, prepared), single_back(entries, values, paths[0]))
+
+
+def single_back(entries: list[Entry], values: torch.Tensor, path: str) -> torch.Tensor:
+    chain = PrepareChain(entries, ReadOptions(), keys=("image",))
+    return chain.invert(values, chain({"image": path})["image"])
+
+
+def test_a_file_of_several_channels_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, whole, _ = write_channels(tmp_path, (9, 8, 4))
+    read: list[str] = []
+
+    def counting(where: str, max_voxels: int) -> Any:
+        read.append(where)
+        return read_checked(where, max_voxels)
+
+    monkeypatch.setattr("transforms.nifti.read_checked", counting)
+    PrepareChain(chain_of(), ReadOptions(channels=3), keys=("image",))({"image": whole})
+    assert read == [whole]
+
+
+def test_a_crop_to_the_foreground_of_each_channel_is_refused(tmp_path: Path) -> None:
+    paths, whole, _ = write_channels(tmp_path, (9, 8, 4))
+    step = entry("CropForegroundd", source_key="image")
+    for options, image in ((ReadOptions(), paths), (ReadOptions(channels=3), whole)):
+        with pytest.raises(ChainError, match="CropForegroundd would cut each channel") as caught:
+            PrepareChain(chain_of(step), options, keys=("image",))({"image": image})
+        assert caught.value.where == "transforms.prepare"
+    assert PrepareChain(chain_of(step), ReadOptions(), keys=("image",))({"image": paths[:1]})["image"].shape[1] == 1
+
+
+def test_a_channel_that_fails_is_named(tmp_path: Path) -> None:
+    paths, _, label = write_channels(tmp_path, (9, 8, 4))
+    Path(paths[2]).write_bytes(b"")
+    with pytest.raises(ImageFileError, match="an empty file") as caught:
+        PrepareChain(chain_of(), ReadOptions())({"image": paths, "label": label})
+    assert caught.value.where == paths[2]
+
+
+def test_a_trace_shows_every_step(tmp_path: Path, write_nifti: Write) -> None:
+    files = write_case(tmp_path, write_nifti, (20, 30))
+    steps = [entry("Flipd", spatial_axis=0), entry("NormalizeIntensityd", keys="image")]
+    for chain in (
+        PrepareChain(chain_of(*steps), ReadOptions()),
+        PrepareChain(chain_of({**steps[0], "lazy": True}, steps[1]), ReadOptions()),
+    ):
+        traced = list(chain.traced(files))
+        assert [name for name, _, _ in traced] == [
+            "LoadImaged", "EnsureChannelFirstd", "Flipd", "NormalizeIntensityd", "ToTensord"
+        ]  # fmt: skip
+        assert [tuple(sample["image"].shape) for _, sample, _ in traced] == [(20, 30)] + 4 * [(1, 20, 30)]
+        assert torch.equal(traced[2][1]["image"], traced[1][1]["image"].flip(1))
+        assert torch.equal(traced[-1][1]["image"].as_tensor(), chain(files)["image"].as_tensor()[:, 0])
+        assert all(seconds > 0 for _, _, seconds in traced)
+    _, whole, label = write_channels(tmp_path, (20, 30))
+    last = list(PrepareChain(chain_of(*steps), ReadOptions(channels=3)).traced({"image": whole, "label": label}))[-1]
+    assert last[1]["image"].shape == (1, 20, 30)
+    with pytest.raises(ChainError, match="failed at Resized"):
+        list(PrepareChain(chain_of(entry("Resized", spatial_size=[4], **NEAREST)), ReadOptions()).traced(files))

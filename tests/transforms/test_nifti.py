@@ -281,6 +281,37 @@ def test_the_axis_that_is_cut() -> None:
     assert slice_axis((3.0, 1.0, 1.0), 1) == 1
 
 
+@pytest.mark.parametrize(
+    ("shape", "kept"), [((4, 3, 2, 5), (4, 3, 2, 5)), ((4, 3, 1, 5), (4, 3, 5)), ((4, 3, 2, 5, 1, 1), (4, 3, 2, 5))]
+)  # fmt: skip
+def test_channels_of_one_file(tmp_path: Path, shape: tuple[int, ...], kept: tuple[int, ...]) -> None:
+    values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    path = save(tmp_path / "a.nii.gz", values, OBLIQUE)
+    file = read_nifti(path, ReadOptions(channels=5))
+    np.testing.assert_array_equal(file.array, values.reshape(kept))
+    assert len(file.spacing_mm) == len(kept) - 1
+    assert len(file.channels) == 5
+    for number, channel in enumerate(file.channels):
+        np.testing.assert_array_equal(channel.array, values.reshape(kept)[..., number])
+        assert (channel.spacing_mm, channel.path) == (file.spacing_mm, str(path))
+        assert channel.channels == (channel,)
+    assert "4 axes" in refused(path)
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (4, 3, 2), (4, 3, 5), (4, 3, 2, 4), (4, 3, 2, 1, 5), (4, 3, 5, 1)])
+def test_channels_lie_along_the_fourth_axis_or_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = save(tmp_path / "a.nii", np.zeros(shape, np.uint8))
+    assert "5 channels lie along a fourth axis" in refused(path, ReadOptions(channels=5))
+
+
+def test_a_label_has_no_channels(tmp_path: Path) -> None:
+    labels = np.arange(6, dtype=np.uint8).reshape(3, 2, 1)
+    options = ReadOptions(channels=5)
+    assert read_label(save(tmp_path / "a.nii", labels), options).array.shape == (3, 2)
+    with pytest.raises(ImageFileError, match="4 axes"):
+        read_label(save(tmp_path / "b.nii", np.zeros((3, 2, 2, 5), np.uint8)), options)
+
+
 def test_a_nifti2_file_has_its_own_offsets(tmp_path: Path) -> None:
     raw = bytearray(nib.Nifti2Image(np.zeros((4, 3), np.uint8), np.eye(4)).to_bytes())
     raw[168:176] = struct.pack("<q", 12)  # vox_offset

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -60,3 +61,27 @@ def test_what_is_kept_whole_is_tried_once(make_config: Callable[..., Any], three
     config = make_config(data={"patient": "^(.)"})
     step = {"_target_": "SpatialPadd", "keys": ["image", "label"], "spatial_size": [8, 8]}
     assert faults_of(config, three, [step]) == ([], 1)
+
+
+def test_volumes_are_cropped_as_they_are_turned(make_config: Callable[..., Any], tmp_path: Path) -> None:
+    # Of 6 columns (front to back) the last 4 are kept, in RAS. The label lies in the first: in the file that is turned
+    # round, the first is the last. Both files lose their 6 voxels, and are tried each for itself.
+    label = np.zeros((6, 6, 2), dtype=np.uint8)
+    label[:, 0, 0] = 1
+    cases = []
+    for name, turn in (("a", [[0, 1], [1, 1], [2, 1]]), ("b", [[0, 1], [1, -1], [2, 1]])):
+        for folder, array in (("images", np.random.default_rng(0).random((6, 6, 2))), ("labels", label)):
+            path = tmp_path / folder / f"{name}.nii.gz"
+            path.parent.mkdir(exist_ok=True)
+            nib.save(nib.Nifti1Image(array.astype(np.float32), np.eye(4)).as_reoriented(np.array(turn)), path)
+        cases.append(Case(name, tmp_path / f"images/{name}.nii.gz", tmp_path / f"labels/{name}.nii.gz", name, name))
+    config = make_config(data={"patient": "^(.)"})
+    step = {"_target_": "SpatialCropd", "keys": ["image", "label"], "roi_start": [0, 2], "roi_end": [6, 6]}
+    told, _ = faults_of(config, cases, [step])
+    assert ["cuts off 6 labelled voxels" in what for what in told] == [True, True]
+    step = {"_target_": "SpatialPadd", "keys": ["image", "label"], "spatial_size": [8, 8]}
+    assert faults_of(config, cases, [step]) == ([], 2), "grids that differ in orientation are two grids"
+    config = make_config(data={"patient": "^(.)", "orientation": "file"})
+    step = {"_target_": "SpatialCropd", "keys": ["image", "label"], "roi_start": [0, 2], "roi_end": [6, 6]}
+    told, _ = faults_of(config, cases, [step])
+    assert len(told) == 1 and "voxels of a " in told[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from pipeline.data.cases import Case
 from pipeline.data.facts import CaseFacts
-from pipeline.data.inspection import inspect_cases
+from pipeline.data.inspection import inspect_cases, knows_spacing
 from pipeline.data.leaks import repeated_images
 from pipeline.data.splits import Split
 from pipeline.errors import DataError, Fault, Faults, ImageFileError
@@ -234,3 +235,150 @@ def test_replaced_voxels_are_counted(make_config: Callable[..., Any], store: Cal
     config = make_config(data={"nonfinite": "zero", "patient": "^(p1)"})
     facts = inspect_cases(config, [case])[0]
     assert (facts.zeroed, facts.mean) == (2, 0.75)
+
+
+def turned(path: Path, codes: str) -> None:
+    """Store a file in another orientation."""
+    image: Any = nib.load(path)
+    array = np.asanyarray(image.dataobj)
+    turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.orientations.axcodes2ornt(codes))
+    nib.save(nib.Nifti1Image(array, image.affine).as_reoriented(turn), path)
+
+
+@pytest.mark.parametrize(("codes", "axis"), [("RAS", 1), ("LPS", 1), ("PIR", 0), ("SRP", 2)])
+def test_facts_of_volumes_of_any_orientation(
+    make_config: Callable[..., Any], store: Callable[..., Case], codes: str, axis: int
+) -> None:
+    case = store("p1", np.arange(18, dtype=np.float32).reshape(2, 3, 3), LABEL, (1.0, 2.0, 1.5))
+    assert case.label
+    turned(case.image, codes)
+    turned(case.label, codes)
+    (facts,) = inspect_cases(make_config(), [case])  # the largest spacing is front to back: columns
+    assert (facts.orientation, facts.axis, facts.slices) == (codes, axis, 3)
+    assert facts.slices_with.tolist() == [3, 1, 1]
+    assert facts.shape[axis] == 3 and facts.spacing_mm[axis] == pytest.approx(2)
+    (facts,) = inspect_cases(make_config(data={"axis": "sagittal"}), [case])
+    assert (facts.axis, facts.slices_with.tolist()) == (codes.index(next(iter({"R", "L"} & set(codes)))), [2, 2, 1])
+    (facts,) = inspect_cases(make_config(data={"ignore_affine": True}), [case])
+    assert (facts.orientation, facts.axis) == ("", 2)
+
+
+def test_one_plane_for_all_volumes(make_config: Callable[..., Any], store: Callable[..., Case]) -> None:
+    volume = np.zeros((3, 3, 3))
+    volume[0, 0, 0] = 1
+    axial, other = store("p1", volume, volume, (1, 1, 3)), store("p2", volume, volume, (1, 1, 3))
+    assert other.label
+    for path in (other.image, other.label):
+        turned(path, "SAR")
+    assert [fact.axis for fact in inspect_cases(make_config(), [axial, other])] == [2, 0], "one plane, two axes"
+    with pytest.raises(DataError, match=r"along different axes: axis 0 such as p2 .* axis 2 such as p1"):
+        inspect_cases(make_config(data={"orientation": "file"}), [axial, other])
+    sagittal = store("p3", volume, volume, (3, 1, 1))
+    with pytest.raises(DataError, match=r"different planes: axial such as p1 .* sagittal such as p3") as fault:
+        inspect_cases(make_config(), [axial, sagittal])
+    assert fault.value.where.endswith("data.axis")
+    assert len(inspect_cases(make_config(data={"axis": "coronal"}), [axial, sagittal, other])) == 3
+
+
+def test_image_and_label_between_two_orientations(make_config: Callable[..., Any], store: Callable[..., Case]) -> None:
+    volume = np.zeros((3, 3, 3))
+    volume[0, 0, 0] = 1
+    case = store("p1", volume, volume)
+    assert case.label
+    for path, angle in ((case.image, 0.7853), (case.label, 0.7855)):  # an eighth of a turn is 0.78540
+        rotation = np.eye(4)
+        rotation[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        nib.save(nib.Nifti1Image(volume.astype(np.uint8), rotation), path)
+    with pytest.raises(DataError, match=r"turned from ALS to RAS, .* from RAS: .* half-way") as fault:
+        inspect_cases(make_config(), [case])
+    assert fault.value.where == str(case.label)
+    assert len(inspect_cases(make_config(data={"orientation": "file"}), [case])) == 1
+
+
+@pytest.fixture
+def two_channels(tmp_path: Path, write_nifti: Callable[..., Path]) -> tuple[Case, Case]:
+    """A case of two channels, as files and as one file; the second channel is 100 above the first."""
+    values = np.arange(18, dtype=np.float32).reshape(2, 3, 3)
+    paths = [write_nifti(tmp_path / f"c{number}.nii.gz", values + 100 * number) for number in range(2)]
+    whole = write_nifti(tmp_path / "whole.nii.gz", np.stack([values, values + 100], -1))
+    label = write_nifti(tmp_path / "label.nii.gz", LABEL, dtype=np.uint8)
+    return (
+        Case("files", paths[0], label, "p1", "s", further=(paths[1],)),
+        Case("one", whole, label, "p1", "s", channels_in_file=2),
+    )
+
+
+def test_facts_of_several_channels(make_config: Callable[..., Any], two_channels: tuple[Case, Case]) -> None:
+    files, one = (inspect_cases(make_config(), [case])[0] for case in two_channels)
+    for facts in (files, one):
+        assert (facts.shape, facts.slices) == ((2, 3, 3), 3)
+        assert (facts.low, facts.high, facts.mean) == (0.0, 117.0, 8.5 + 50)
+    assert files.digest == one.digest
+    swapped = replace(two_channels[0], image=two_channels[0].further[0], further=(two_channels[0].image,))
+    single = replace(two_channels[0], further=())
+    digests = {fact.digest for fact in inspect_cases(make_config(), [two_channels[0], swapped, single])}
+    assert len(digests) == 3
+
+
+def test_channels_share_one_grid(
+    make_config: Callable[..., Any], two_channels: tuple[Case, Case], write_nifti: Callable[..., Path]
+) -> None:
+    case = two_channels[0]
+    write_nifti(case.further[0], np.zeros((2, 3, 4)))
+    with pytest.raises(DataError, match=r"the channel's shape \(2, 3, 4\) is not the image's \(2, 3, 3\)") as fault:
+        inspect_cases(make_config(), [case])
+    assert fault.value.where == str(case.further[0])
+    write_nifti(case.further[0], np.zeros((2, 3, 3)), (1, 1, 1.5))
+    with pytest.raises(DataError, match=r"the channel's affine differs .* by 0\.5"):
+        inspect_cases(make_config(), [case])
+    case.further[0].unlink()
+    with pytest.raises(ImageFileError, match="no such file") as missing:
+        inspect_cases(make_config(), [case])
+    assert missing.value.where == str(case.further[0])
+
+
+def test_replaced_voxels_of_channels(
+    make_config: Callable[..., Any], two_channels: tuple[Case, Case], write_nifti: Callable[..., Path]
+) -> None:
+    values = np.zeros((2, 3, 3, 2), dtype=np.float32)
+    values[0, 0, 0, 0], values[1, 1, 1, 1], values[0, 1, 1, 1] = np.nan, np.inf, np.nan
+    files, one = two_channels
+    write_nifti(one.image, values)
+    for number, path in enumerate(files.images):
+        write_nifti(path, values[..., number])
+    found = (
+        inspect_cases(make_config(data={"nonfinite": "zero"}), [files]),
+        inspect_cases(make_config(data={"nonfinite": "zero"}), [one]),
+    )
+    assert [facts.zeroed for (facts,) in found] == [3, 3]
+
+
+@pytest.mark.parametrize("how", [{"orientation": "file"}, {"ignore_affine": True}, {"spacing_mm": [1, 1, 1]}])
+def test_a_plane_of_the_body_needs_affines(
+    make_config: Callable[..., Any], store: Callable[..., Case], how: dict[str, Any]
+) -> None:
+    volume, flat = np.eye(3)[None] * np.ones((2, 1, 1)), np.eye(3)
+    with pytest.raises(DataError, match=r"axial is a plane .* \(such as p1\)") as fault:
+        inspect_cases(make_config(data={"axis": "axial", **how}), [store("p1", volume, volume)])
+    assert fault.value.where.endswith("data.axis")
+    assert len(inspect_cases(make_config(data={"axis": 2, **how}), [store("p1", volume, volume)])) == 1
+    assert len(inspect_cases(make_config(data={"axis": "axial", **how}), [store("p2", flat, flat)])) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "folders", "known"),
+    [
+        ({"layout": "folders"}, [], True),
+        ({"layout": "folders", "ignore_affine": True}, [], False),
+        ({"layout": "hipmri"}, ["keras_slices_train"], False),
+        ({"layout": "hipmri", "spacing_mm": [1.6, 1.5]}, ["keras_slices_train"], True),
+        ({"layout": "hipmri"}, ["semantic_MRs_anon", "semantic_labels_anon"], True),
+        ({"layout": "hipmri", "ignore_affine": True}, ["semantic_MRs_anon", "semantic_labels_anon"], False),
+    ],
+)
+def test_whose_spacing_is_believed(
+    make_config: Callable[..., Any], tmp_path: Path, data: dict[str, Any], folders: list[str], known: bool
+) -> None:
+    for name in folders:
+        (tmp_path / name).mkdir()
+    assert knows_spacing(make_config(data={**data, "patient": None})) is known

@@ -57,6 +57,27 @@ def test_the_header_is_the_images(
     assert found.header["cal_max"] == 0, "a viewer's window for the image would hide the mask"
 
 
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize(("shape", "mask_shape"), [((6, 4, 5, 3), (6, 4, 5)), ((6, 4, 1, 3), (6, 4))])
+def test_a_mask_has_no_axis_of_channels(
+    tmp_path: Path, shape: tuple[int, ...], mask_shape: tuple[int, ...], kind: Any
+) -> None:
+    source = write(tmp_path / "image.nii.gz", shape, kind)
+    image: Any = nib.load(source)
+    image.header["pixdim"][4] = 2.5
+    nib.save(image, source)
+    mask = np.random.default_rng(0).integers(0, 6, mask_shape).astype(np.uint8)
+    found: Any = read(mask_bytes(mask, source), tmp_path / "mask.nii.gz")
+    assert found.shape == shape[:3]
+    assert list(found.header["dim"]) == [3, *shape[:3], 1, 1, 1, 1]
+    assert np.array_equal(found.header["pixdim"][:4], image.header["pixdim"][:4])
+    assert np.array_equal(found.header["pixdim"][4:], [1, 1, 1, 1])
+    assert np.array_equal(found.affine, image.affine)
+    assert np.array_equal(np.asanyarray(found.dataobj).reshape(mask_shape), mask)
+    with pytest.raises(ValueError, match="for an image of shape"):
+        mask_bytes(np.zeros(shape, np.uint8), source)
+
+
 def test_a_scaled_source_does_not_scale_its_mask(tmp_path: Path) -> None:
     image = nib.Nifti1Image(np.arange(6, dtype=np.int16).reshape(2, 3), np.eye(4))
     image.header.set_slope_inter(0.5, -7)

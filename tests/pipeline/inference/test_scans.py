@@ -18,7 +18,7 @@ from torch import nn
 from pipeline.data.cases import Case
 from pipeline.errors import DataError, Fault, RunError
 from pipeline.inference.masks import mask_bytes
-from pipeline.inference.scans import Prediction, ScanPredictor, most_probable, prediction_path
+from pipeline.inference.scans import Prediction, ScanPredictor, most_probable, prediction_path, restored_masks
 from pipeline.networks.apply import Window
 from transforms.chain import PrepareChain
 from transforms.nifti import ReadOptions
@@ -128,6 +128,82 @@ def test_volumes_come_back_along_any_axis(store: Callable[..., Any], tmp_path: P
 def test_a_volume_is_cut_along_its_largest_spacing(store: Callable[..., Any]) -> None:
     case, _ = store("v", (7, 9, 11))
     assert next(iter(predictor(Truthful())([case]))).axis == 2
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PIR", "SAL", "IRP"])
+@pytest.mark.parametrize(("plane", "context"), [(0, 0), (1, 1), (2, 0)])
+def test_volumes_of_any_orientation_come_back_to_their_own_grid(
+    store: Callable[..., Any], tmp_path: Path, codes: str, plane: int, context: int
+) -> None:
+    case, reference = store("v", (7, 9, 11))
+    image: Any = nib.load(case.image)
+    turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.orientations.axcodes2ornt(codes))
+    turned = nib.Nifti1Image(np.asanyarray(image.dataobj), image.affine, image.header).as_reoriented(turn)
+    turned.set_sform(turned.affine, code=4)
+    nib.save(turned, case.image)
+    here = nib.orientations.apply_orientation(reference, turn)
+    recorder = Recorder()
+    (found,) = predictor(recorder, context=context, axis=plane, entries=load_entries())([case])
+    check(found, np.ascontiguousarray(here), tmp_path / "masks")
+    assert codes[found.axis] in ("RL", "AP", "SI")[plane]
+    # The network sees the slices as they lie in RAS, whatever the file's own order of axes.
+    seen = torch.cat(recorder.seen)[:, context].round().numpy()
+    np.testing.assert_array_equal(seen, np.moveaxis(reference, plane, 0))
+
+
+class Recorder(Truthful):
+    """Truthful, and remembers what it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        self.seen.append(image.clone())
+        return super().forward(image)
+
+
+@pytest.mark.parametrize("context", [0, 1])
+def test_channels_are_shown_neighbour_by_neighbour(store: Callable[..., Any], tmp_path: Path, context: int) -> None:
+    pairs = [store(f"c{number}", (6, 5, 4)) for number in range(2)]
+    paths = [case.image for case, _ in pairs]
+    images: list[Any] = [nib.load(path) for path in paths]
+    whole, affine = np.stack([np.asanyarray(image.dataobj) for image in images], -1), images[0].affine
+    nib.save(nib.Nifti1Image(whole, affine), tmp_path / "whole.nii.gz")
+    of_files = Case("files", paths[0], None, "p", "files", further=(paths[1],))
+    of_one = Case("one", tmp_path / "whole.nii.gz", None, "p", "one", channels_in_file=2)
+    for case, options in ((of_files, ReadOptions(axis=2)), (of_one, ReadOptions(axis=2, channels=2))):
+        recorder = Recorder()
+        chain = PrepareChain(load_entries(), options, keys=("image",))
+        predict = ScanPredictor(recorder, chain, torch.device("cpu"), context, Window(None, 0.5, "gaussian", 3))
+        (found,) = predict([case])
+        seen = torch.cat(recorder.seen).numpy()
+        assert seen.shape == (4, 2 * (2 * context + 1), 6, 5)
+        for number in range(4):
+            wanted = [
+                whole[:, :, min(max(number + offset, 0), 3), channel]
+                for offset in range(-context, context + 1)
+                for channel in range(2)
+            ]
+            np.testing.assert_array_equal(seen[number], wanted)
+        # Truthful names the class by the middle channel of what it is shown: 2 of (0, 1), 3 of (0, 1, ..., 5).
+        np.testing.assert_array_equal(found.mask, pairs[1][1])
+        written = tmp_path / "mask.nii.gz"
+        written.write_bytes(mask_bytes(found.mask, case.image))
+        mask: Any = nib.load(written)
+        assert mask.shape == (6, 5, 4)
+        np.testing.assert_array_equal(mask.affine, affine)
+
+
+def test_masks_of_a_stack_are_restored(store: Callable[..., Any]) -> None:
+    case, reference = store("v", (7, 9, 11))
+    chain = PrepareChain(load_entries(), ReadOptions(axis=1), keys=("image",))
+    prepared = chain({"image": str(case.image)})["image"]
+    truth = torch.from_numpy(np.moveaxis(reference, 1, 0).copy())
+    probabilities = nn.functional.one_hot(truth, CLASSES).movedim(-1, 1).float()
+    mask, axis = restored_masks(chain, probabilities, prepared)
+    assert axis == 1 and mask.flags.c_contiguous
+    np.testing.assert_array_equal(mask, reference)
 
 
 @pytest.mark.parametrize("step", [-1, 1])

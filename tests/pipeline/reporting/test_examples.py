@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 
 from pipeline.data.cases import Case
@@ -65,3 +66,36 @@ def test_of_a_volume_the_slice_that_shows_most(tmp_path: Path, write_nifti: Call
     np.testing.assert_array_equal(shown.image, image[:, 2])
     np.testing.assert_array_equal(shown.prediction, prediction[:, 2])
     assert shown.dice["one"] == 2 * 1 / (2 + 1) and shown.dice["two"] == 1.0
+
+
+def test_of_several_channels_the_first_is_shown(tmp_path: Path, write_nifti: Callable[..., Path]) -> None:
+    values = np.arange(48, dtype=np.float32).reshape(4, 3, 2, 2)
+    label = np.zeros((4, 3, 2), dtype=np.uint8)
+    label[1, 2, 1] = 1
+    paths = [
+        write_nifti(tmp_path / name, array, (1.0, 1.0, 1.0))
+        for name, array in (("image.nii.gz", values), ("label.nii.gz", label), ("prediction.nii.gz", label))
+    ]
+    case = Case("x", paths[0], paths[1], "x", "x", channels_in_file=2)
+    shown = load_example(case, paths[2], ("background", "one"), ReadOptions(channels=2), known_spacing=True)
+    assert shown.slice == 1 and shown.dice["one"] == 1
+    np.testing.assert_array_equal(shown.image, values[:, :, 1, 0])
+
+
+def test_a_volume_of_another_orientation_is_shown_as_it_lies_in_the_file(tmp_path: Path) -> None:
+    label = np.zeros((4, 3, 5), dtype=np.uint8)
+    label[3, 1, 2] = 1
+    affine = np.array([[0, 0, -2.0, 9], [-1, 0, 0, 9], [0, 3, 0, 9], [0, 0, 0, 1]])  # the axes point to P, S and L
+    image = np.arange(label.size, dtype=np.float32).reshape(label.shape)
+    for name, array in (("image", image), ("label", label), ("prediction", label)):
+        nib.save(nib.Nifti1Image(array, affine), tmp_path / f"{name}.nii.gz")
+    case = Case("x", tmp_path / "image.nii.gz", tmp_path / "label.nii.gz", "x", "x")
+    # axis 0 of RAS, right-left, is the last of the file; slices of it have the axes P and S.
+    options = ReadOptions(axis=0)
+    shown = load_example(case, tmp_path / "prediction.nii.gz", ("background", "one"), options, known_spacing=True)
+    assert shown.slice == 2 and shown.axis_codes == ("P", "S") and shown.pixel_size == (1.0, 3.0)
+    np.testing.assert_array_equal(shown.image, image[:, :, 2])
+    options = ReadOptions(axis=0, ignore_affine=True)
+    shown = load_example(case, tmp_path / "prediction.nii.gz", ("background", "one"), options, known_spacing=True)
+    assert shown.slice == 3 and shown.axis_codes is None
+    np.testing.assert_array_equal(shown.image, image[3])

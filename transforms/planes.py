@@ -1,0 +1,112 @@
+"""How a volume is turned, and along which of its axes it is cut into slices; and the way back.
+
+Scanners and converters store the same body in any of 48 orders of axes. Turned to the RAS order that is closest to
+the affine, by exchanging and flipping axes and never by resampling, all volumes give slices that lie alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from nibabel.orientations import io_orientation
+
+from transforms.nifti import NiftiFile, ReadOptions, slice_axis
+
+_ENDS = ("LR", "PA", "IS")  # where the axes of RAS begin, and where they point
+
+
+@dataclass(frozen=True)
+class Plane:
+    """How a file becomes a stack of slices.
+
+    Attributes
+    ----------
+    order
+        The file's axes in the order (slices, rows, columns); none for a 2D file, which is one slice as it is.
+    flips
+        Which axes of the stack run against those of the file.
+    """
+
+    order: tuple[int, ...] = ()
+    flips: tuple[bool, ...] = ()
+
+    @property
+    def axis(self) -> int:
+        """The axis of the file that is cut; -1 for a 2D file."""
+        return self.order[0] if self.order else -1
+
+    def cut(self, array: np.ndarray) -> np.ndarray:
+        """(X, Y, Z) or (H, W) on the file's axes to slices (S, H, W), without a copy."""
+        return array.transpose(self.order)[self._steps()] if self.order else array[None]
+
+    def restore(self, stack: np.ndarray) -> np.ndarray:
+        """Slices (S, H, W) to the file's own axes, without a copy: what `cut` made is undone exactly."""
+        return stack[self._steps()].transpose(np.argsort(self.order)) if self.order else stack[0]
+
+    def _steps(self) -> tuple[slice, ...]:
+        return tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)
+
+    def as_meta(self) -> dict[str, Any]:
+        """Plain values that a prepared image carries, from which `plane_from` makes the plane again."""
+        return {"slice_axis": self.axis, "slice_order": self.order, "slice_flips": self.flips}
+
+
+def plane_from(meta: Mapping[str, Any]) -> Plane:
+    """The plane that `Plane.as_meta` wrote down."""
+    return Plane(
+        tuple(int(axis) for axis in meta["slice_order"]), tuple(bool(flip) for flip in meta["slice_flips"])
+    )  # fmt: skip
+
+
+def plane_of(file: NiftiFile, options: ReadOptions) -> Plane:
+    """How one file is turned and cut; its own header and the options decide, and no other file does.
+
+    Parameters
+    ----------
+    file
+        With an affine that gives a grid, as the reader makes sure.
+    options
+        ``axis`` and ``reorient``.
+
+    Returns
+    -------
+    Plane
+        With ``axis`` counted, and the largest spacing sought, among the axes of RAS (0 sagittal, 1 coronal, 2 axial
+        slices) where the file is turned, else among its own.
+    """
+    if len(file.spacing_mm) == 2:
+        return Plane()
+    places: tuple[int, ...] = (0, 1, 2)
+    flips: tuple[bool, ...] = (False, False, False)
+    if options.reorient and _believed(options):
+        places, flips = _towards_ras(file.affine)
+    axis = slice_axis([file.spacing_mm[place] for place in places], options.axis)
+    order = (axis, *(other for other in range(3) if other != axis))
+    return Plane(tuple(places[number] for number in order), tuple(flips[number] for number in order))
+
+
+def orientation_of(file: NiftiFile, options: ReadOptions) -> str:
+    """Where the axes of a volume's file point, such as ``RAS``; empty for a slice, and where that is not believed.
+
+    Notes
+    -----
+    An oblique axis is named after the direction that it is closest to (`nibabel.orientations.io_orientation`).
+    """
+    if len(file.spacing_mm) == 2 or not _believed(options):
+        return ""
+    places, flips = _towards_ras(file.affine)
+    names = dict(zip(places, (ends[not flip] for ends, flip in zip(_ENDS, flips, strict=True)), strict=True))
+    return "".join(names[axis] for axis in range(3))
+
+
+def _believed(options: ReadOptions) -> bool:
+    return options.spacing_mm is None and not options.ignore_affine
+
+
+def _towards_ras(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """For each axis of RAS the file's axis that is closest to it, and whether that runs the other way."""
+    found = {int(ras): (axis, sign < 0) for axis, (ras, sign) in enumerate(io_orientation(affine))}
+    return tuple(found[ras][0] for ras in range(3)), tuple(bool(found[ras][1]) for ras in range(3))
