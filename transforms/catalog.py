@@ -41,7 +41,14 @@ OWN_TRANSFORMS = {
 }
 
 # Parameters that a chain may not set: they would reach past the data (a module named by a string, a file).
-REFUSED_PARAMETERS = {"LoadImaged": {"reader": "every file is read by this project's own checked NIfTI reader"}}
+_PRUNED = "the reader's metadata are few, and the way back needs them"
+REFUSED_PARAMETERS = {
+    "LoadImaged": {
+        "reader": "every file is read by this project's own checked NIfTI reader",
+        "prune_meta_pattern": _PRUNED,
+        "prune_meta_sep": _PRUNED,
+    }
+}
 
 # Where a constructor takes any keyword: those that it can make use of. LoadImaged's go to the reader, which is ours.
 _PADDING = frozenset({"value", "constant_values", "end_values", "stat_length", "reflect_type"})
@@ -60,26 +67,33 @@ def transform_names() -> frozenset[str]:
     return MONAI_TRANSFORMS | OWN_TRANSFORMS.keys()
 
 
-def transform_parameters(name: str) -> frozenset[str] | None:
-    """The parameters of a transform's constructor; None when they cannot be told from the source."""
+class Signature(NamedTuple):
+    """What the constructor of a class takes, as far as its source tells.
+
+    Attributes
+    ----------
+    names
+        The keywords that it takes; None when that is not known: it inherits its constructor, takes any keyword, or was
+        not found.
+    required
+        Those without a default.
+    """
+
+    names: frozenset[str] | None = None
+    required: frozenset[str] = frozenset()
+
+
+def transform_signature(name: str) -> Signature:
+    """What a transform of `transform_names` takes."""
     if name in OWN_TRANSFORMS:
-        return class_parameters(Path(__file__).parent / f"{OWN_TRANSFORMS[name]}.py", name)
+        return class_signature(Path(__file__).parent / f"{OWN_TRANSFORMS[name]}.py", name)
     if name in _INHERITED:
-        return _INHERITED[name]
-    return package_parameters("monai", "transforms", name, _KEYWORDS.get(name))
+        return Signature(_INHERITED[name])
+    return package_signature("monai", "transforms", name, _KEYWORDS.get(name))
 
 
-def transform_required(name: str) -> frozenset[str]:
-    """Those of a transform's parameters that have no default, as far as the source tells."""
-    if name in OWN_TRANSFORMS:
-        return class_required(Path(__file__).parent / f"{OWN_TRANSFORMS[name]}.py", name)
-    return package_required("monai", "transforms", name)
-
-
-def package_parameters(
-    package: str, folder: str, name: str, keywords: frozenset[str] | None = None
-) -> frozenset[str] | None:
-    """The parameters of the class `name`, from the source below a folder of an installed package.
+def package_signature(package: str, folder: str, name: str, keywords: frozenset[str] | None = None) -> Signature:
+    """What the class `name` takes, from the source below a folder of an installed package.
 
     Parameters
     ----------
@@ -89,20 +103,9 @@ def package_parameters(
         Of the class.
     keywords
         What it can make use of where it takes any keyword; None when that is not known.
-
-    Returns
-    -------
-    frozenset of str or None
-        None when the package, the class or its constructor is not found there, or when it takes any keyword.
     """
     source = _class_index(package, folder).get(name)
-    return None if source is None else class_parameters(source, name, keywords)
-
-
-def package_required(package: str, folder: str, name: str) -> frozenset[str]:
-    """As `package_parameters`, those without a default; none where the source does not tell."""
-    source = _class_index(package, folder).get(name)
-    return frozenset() if source is None else class_required(source, name)
+    return Signature() if source is None else class_signature(source, name, keywords)
 
 
 @cache
@@ -118,45 +121,32 @@ def _class_index(package: str, folder: str) -> dict[str, Path]:
     return index
 
 
-class _Signature(NamedTuple):
-    """What ``__init__`` takes: names, those without a default, and whether any other keyword does."""
-
-    names: frozenset[str]
-    required: frozenset[str]
-    any_keyword: bool
-
-
-def class_parameters(path: Path, name: str, keywords: frozenset[str] | None = None) -> frozenset[str] | None:
-    """The keyword names of ``name.__init__`` in one source file, which is parsed and never run."""
-    found = _signature(path, name)
-    if not found.names or (found.any_keyword and keywords is None):
-        return None
-    return found.names | keywords if found.any_keyword and keywords else found.names
-
-
-def class_required(path: Path, name: str) -> frozenset[str]:
-    """The parameters of ``name.__init__`` in one source file that have no default."""
-    return _signature(path, name).required
-
-
 @cache
-def _signature(path: Path, name: str) -> _Signature:
+def class_signature(path: Path, name: str, keywords: frozenset[str] | None = None) -> Signature:
+    """What ``name.__init__`` takes, from one source file, which is parsed and never run."""
     text = path.read_text(encoding="utf-8")
     found = re.search(rf"^class {re.escape(name)}\b", text, re.MULTILINE)
-    nothing: frozenset[str] = frozenset()
     if found is None:
-        return _Signature(nothing, nothing, False)
+        return Signature()
     definition = ast.parse(_class_block(text[found.start() :])).body[0]
     assert isinstance(definition, ast.ClassDef)
+    return constructor_signature(definition, keywords)
+
+
+def constructor_signature(definition: ast.ClassDef, keywords: frozenset[str] | None = None) -> Signature:
+    """What the ``__init__`` of a parsed class takes."""
     for node in definition.body:
         if isinstance(node, ast.FunctionDef) and node.name == "__init__":
             places = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args)]
             without_default = places[: len(places) - len(node.args.defaults)]
             by_name = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
             without_default += [argument.arg for argument, default in by_name if default is None]
-            names = {*places, *(argument.arg for argument in node.args.kwonlyargs)} - {"self"}
-            return _Signature(frozenset(names), frozenset(without_default) - {"self"}, node.args.kwarg is not None)
-    return _Signature(nothing, nothing, False)
+            names = frozenset({*places, *(argument.arg for argument in node.args.kwonlyargs)} - {"self"})
+            required = frozenset(without_default) - {"self"}
+            if node.args.kwarg is not None:
+                return Signature(None if keywords is None else names | keywords, required)
+            return Signature(names, required)
+    return Signature()
 
 
 def _class_block(text: str) -> str:

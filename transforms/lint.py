@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
+from transforms.advice import advice
 from transforms.catalog import OWN_TRANSFORMS, transform_names
+from transforms.entries import KEYS, Entry, entry_keys, is_batch_transform, target_name
+from transforms.plugins import PluginTarget
+from transforms.sides import mirrored_axes, side_pairs
 
-KEYS = ("image", "label")
+__all__ = [
+    "KEYS",
+    "LintProblem",
+    "NOT_INVERTIBLE",
+    "advice",
+    "entry_keys",
+    "is_batch_transform",
+    "lint_chain",
+    "target_name",
+]
 
 # What resamples voxels: on a label, anything but nearest makes values that no mask has.
 _RESAMPLING = frozenset(
@@ -34,7 +47,6 @@ _INTENSITY = frozenset(
 NOT_INVERTIBLE = frozenset({"GridDistortiond"})
 _NEAREST = ("nearest", "nearest-exact", 0)
 
-Entry = Mapping[str, Any]
 KeyPath = tuple[str | int, ...]
 
 
@@ -46,26 +58,18 @@ class LintProblem(NamedTuple):
     remedy: str
 
 
-def target_name(entry: Entry) -> str:
-    """The short name of an entry's transform: ``monai.transforms.Resized`` and ``Resized`` are the same."""
-    return str(entry.get("_target_", "")).removeprefix("monai.transforms.")
+def lint_chain(
+    prepare: Sequence[Entry], augment: Sequence[Entry], classes: Sequence[str] = ()
+) -> Iterator[LintProblem]:
+    """Every problem of a config's two chains, as far as their text tells.
 
-
-def entry_keys(entry: Entry) -> tuple[str, ...]:
-    """The sample keys that an entry works on; none where ``keys`` is neither a word nor a list."""
-    keys = entry.get("keys", ())
-    if isinstance(keys, str):
-        return (keys,)
-    return tuple(str(key) for key in keys) if isinstance(keys, (list, tuple)) else ()
-
-
-def is_batch_transform(entry: Entry) -> bool:
-    """Whether an entry works on a whole batch on the device, rather than on one sample."""
-    return OWN_TRANSFORMS.get(target_name(entry)) == "batch"
-
-
-def lint_chain(prepare: Sequence[Entry], augment: Sequence[Entry]) -> Iterator[LintProblem]:
-    """Every problem of a config's two chains, as far as their text tells."""
+    Parameters
+    ----------
+    prepare, augment
+        The chains.
+    classes
+        Their names: some are told apart by their side alone, which a mirror image swaps.
+    """
     yield from _lint_start(prepare)
     for chain, entries in (("prepare", prepare), ("augment", augment)):
         for number, entry in enumerate(entries):
@@ -74,11 +78,14 @@ def lint_chain(prepare: Sequence[Entry], augment: Sequence[Entry]) -> Iterator[L
             yield from _lint_place(path, entry)
             yield from _lint_label(path, entry)
             yield from _lint_together(path, entry, entries)
+    pairs = side_pairs(classes)
+    for number, entry in enumerate(augment if pairs else ()):
+        yield from _lint_mirrors(("augment", number), entry, pairs)
 
 
 def _lint_start(prepare: Sequence[Entry]) -> Iterator[LintProblem]:
     names = [target_name(entry) for entry in prepare]
-    if not transform_names().issuperset(names):
+    if not all(isinstance(name, PluginTarget) or name in transform_names() for name in names):
         return  # what seems to be missing may be misspelt, which is told elsewhere
     if names and names[0] != "LoadImaged":
         yield LintProblem(("prepare", 0), f"begins with {names[0]}", "Begin with LoadImaged, keys: [image, label]")
@@ -113,9 +120,13 @@ def _lint_place(path: KeyPath, entry: Entry) -> Iterator[LintProblem]:
         return
     if is_batch_transform(entry):
         yield LintProblem(path, f"{name} works on whole batches", "Move it to 'augment'")
-    elif name.startswith("Rand"):
+    elif name.plugin.is_random if isinstance(name, PluginTarget) else name.startswith("Rand"):
         what = f"{name} is random, but 'prepare' is run once, cached and inverted"
         yield LintProblem(path, what, "Move it to 'augment'")
+    elif isinstance(name, PluginTarget) and "label" in entry_keys(entry):
+        if "allow_missing_keys" not in (name.plugin.signature.names or {"allow_missing_keys"}):
+            what = f"{name} takes no 'allow_missing_keys', and an image to be predicted has no label"
+            yield LintProblem(path, what, "Let it take that, and pass it on to MapTransform; or set keys: image")
     elif name in NOT_INVERTIBLE:
         what = f"{name} cannot be inverted, so that predictions cannot be taken back to the file's grid"
         yield LintProblem(path, what, "Replace it, or move it to 'augment'")
@@ -137,7 +148,11 @@ def _lint_label(path: KeyPath, entry: Entry) -> Iterator[LintProblem]:
         return
     given = entry.get(parameter)
     each = list(given) if isinstance(given, (list, tuple)) else [given] * len(keys)
-    for_label = each[keys.index("label")] if len(each) == len(keys) else None
+    if len(each) != len(keys):
+        what = f"{name} has {parameter} for {len(each)} of {len(keys)} keys"
+        yield LintProblem((*path, parameter), what, f"Give {parameter} one entry a key, in the order of keys")
+        return
+    for_label = each[keys.index("label")]
     if for_label not in _NEAREST or for_label is False:
         other = 1 if wanted == 0 else "bilinear"
         text = ", ".join(str(wanted if key == "label" else other) for key in keys)
@@ -161,3 +176,20 @@ def _lint_together(path: KeyPath, entry: Entry, chain: Sequence[Entry]) -> Itera
     uneven = sum(moved in keys for keys in peers) > sum(other in keys for keys in peers)
     if name.startswith("Rand") or uneven:
         yield LintProblem(path, f"{name} moves the {moved} and not the {other}", "Set keys: [image, label]")
+
+
+def _lint_mirrors(path: KeyPath, entry: Entry, pairs: Sequence[tuple[str, str]]) -> Iterator[LintProblem]:
+    """Mirror images of classes that only their side tells apart.
+
+    Rows (axis 0) run from left to right in the axial and coronal slices of a volume in RAS orientation, so that a
+    mirror of the columns alone is left to `advice`.
+    """
+    axes = mirrored_axes(target_name(entry), entry)
+    if 0 in axes:
+        named = ", ".join(f"{left} and {right}" for left, right in pairs)
+        yield LintProblem(
+            path,
+            f"{target_name(entry)} mirrors images along axis 0, which makes a left one of a right one, but the mask "
+            f"goes on calling it by its old side: {named}",
+            "Remove the mirroring along that axis, or make one class of each pair (data.label_map)",
+        )

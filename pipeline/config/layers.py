@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.yaml_source import Document, KeyPath, read_yaml
+from pipeline.config.document import Document, KeyPath
+from pipeline.config.yaml_source import read_yaml
 from pipeline.errors import ConfigError
 
 _MAX_EXTENDS = 8

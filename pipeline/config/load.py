@@ -1,4 +1,4 @@
-"""Load a config: its files, --set and the environment; then validate the whole."""
+"""Load a config: its files, --set, the environment and its plugins; then validate the whole."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.document import Document, KeyPath
 from pipeline.config.layers import load_layers
 from pipeline.config.overrides import apply_override
+from pipeline.config.plugins import Plugins, bind_plugins
 from pipeline.config.schema import Settings
 from pipeline.config.validation import validate
 from pipeline.config.variables import interpolate
-from pipeline.config.yaml_source import Document, KeyPath
 from pipeline.errors import ConfigError
 
 
@@ -79,16 +80,64 @@ def load_config(path: Path, overrides: Sequence[str] = (), environment: Mapping[
     ConfigError, Faults
         With every problem found.
     """
+    source = read_source(path, overrides, environment)
+    return made(source, validate(source.document, source.faults, source.plugins))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A config before it is validated.
+
+    Attributes
+    ----------
+    path
+        The file that was named.
+    document
+        Everything that was written, with ``--set``, variables and plugins filled in where they are right.
+    plugins
+        What its plugins give.
+    defaulted
+        As in `Config`.
+    faults
+        What is wrong so far.
+    refused
+        The keys of the ``--set`` arguments that are among the faults.
+    """
+
+    path: Path
+    document: Document
+    plugins: Plugins
+    defaulted: frozenset[KeyPath]
+    faults: tuple[ConfigError, ...]
+    refused: tuple[str, ...]
+
+
+def read_source(path: Path, overrides: Sequence[str], environment: Mapping[str, str] | None) -> Source:
+    """Read a config's files, and fill in all that comes from elsewhere.
+
+    Raises
+    ------
+    ConfigError
+        When a file cannot be read at all; what else is wrong is among the `Source`'s faults.
+    """
     document = load_layers(path)
     faults: list[ConfigError] = []
+    refused = []
     for override in overrides:
         try:
             apply_override(document, override, path.parent)
         except ConfigError as fault:  # told with the others
             faults.append(fault)
+            refused.append(override.partition("=")[0].strip())
     defaulted = interpolate(document, os.environ if environment is None else environment, faults)
-    settings = validate(document, faults)
-    return Config(settings, path, project_root(path), document.value, document, defaulted)
+    plugins = bind_plugins(document, project_root(path), faults)
+    return Source(path, document, plugins, defaulted, tuple(faults), tuple(refused))
+
+
+def made(source: Source, settings: Settings) -> Config:
+    """The config of what was read and validated."""
+    document = source.document
+    return Config(settings, source.path, project_root(source.path), document.value, document, source.defaulted)
 
 
 def project_root(path: Path) -> Path:

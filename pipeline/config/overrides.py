@@ -6,16 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.document import Document, KeyPath, Mark, dotted
 from pipeline.config.layers import expand_chain
-from pipeline.config.yaml_source import (
-    Document,
-    KeyPath,
-    Mark,
-    dotted,
-    is_expression,
-    parse_yaml,
-    resolve_scalar,
-)
+from pipeline.config.yaml_source import is_expression, parse_yaml, resolve_scalar
 from pipeline.errors import ConfigError
 
 

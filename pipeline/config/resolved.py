@@ -9,6 +9,7 @@ import yaml
 from pipeline.config.load import Config
 from pipeline.config.yaml_source import parse_yaml, resolve_scalar
 
+_ENDLESS = 1_000_000  # columns: more than a config may have bytes
 _LINE_ENDS = frozenset("\r\n\x85\u2028\u2029")
 
 
@@ -27,13 +28,14 @@ _Writer.add_representer(str, _text)
 
 
 def resolved_text(config: Config) -> str:
-    """YAML with every value that was in force, defaults included; the data's root is absolute.
+    """YAML with every value that was in force, defaults included; the paths of the data and of plugins are absolute.
 
     A stand-in is left out: it would be the choice of another machine.
     """
     values: dict[str, Any] = config.settings.model_dump(mode="json", by_alias=True)
     values["data"]["root"] = str(config.locate(config.settings.data.root).resolve())
     values["data"]["stand_in"] = None
+    values["plugins"] = [str(config.locate(plugin).resolve()) for plugin in config.settings.plugins]
     return yaml_text(values)
 
 
@@ -43,6 +45,17 @@ def yaml_text(values: Any) -> str:
         values, Dumper=_Writer, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None
     )
     return text
+
+
+def flow_text(value: Any) -> str:
+    """One value as YAML on one line, however long; it may stand after a key, or as an entry of a list.
+
+    >>> flow_text({"_target_": "Resized", "mode": ["bilinear", "1e-4"], "size": None})
+    "{_target_: Resized, mode: [bilinear, '1e-4'], size: null}"
+    """
+    text: str = yaml.dump([value], Dumper=_Writer, sort_keys=False, allow_unicode=True, width=_ENDLESS,
+                          default_flow_style=True)  # fmt: skip
+    return text.strip()[1:-1]
 
 
 def differing_keys(one: str, other: str) -> list[str]:

@@ -217,6 +217,7 @@ class EvaluationSettings(Section):
 
     resamples: Annotated[Int, Field(ge=100, le=100_000)] = 2000
     confidence: Annotated[Float, Field(gt=0.5, lt=1)] = 0.95
+    tolerance_mm: Annotated[Float, Field(ge=0)] = 2.0
 
 
 class ReportSettings(Section):

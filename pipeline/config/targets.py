@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.document import Document, KeyFault, KeyPath
+from pipeline.config.plugins import Plugins, targets_of
 from pipeline.config.suggestions import suggestion
-from pipeline.config.yaml_source import Document, KeyPath
-from pipeline.errors import ConfigError
 from transforms.catalog import (
     REFUSED_PARAMETERS,
-    class_parameters,
-    class_required,
-    package_parameters,
-    package_required,
+    Signature,
+    class_signature,
+    package_signature,
     transform_names,
-    transform_parameters,
-    transform_required,
+    transform_signature,
 )
+from transforms.plugins import PluginTarget
 
 OWN_NETWORKS = {"UNet": Path(__file__).parents[1] / "networks" / "unet.py"}
 # Each gives one tensor of logits in the image's own size. SwinUNETR and UNETR need einops, which is not required here.
@@ -28,6 +27,7 @@ MONAI_LOSSES = frozenset(
     "DiceCELoss DiceFocalLoss DiceLoss FocalLoss GeneralizedDiceFocalLoss GeneralizedDiceLoss TverskyLoss".split()
 )
 FILLED_IN = frozenset({"in_channels", "out_channels", "spatial_dims"})  # known from the data, so not the user's to say
+_GIVEN = frozenset({"in_channels", "out_channels"})  # what every network is given; spatial_dims where it takes that
 _PREFIXES = {"transform": "monai.transforms.", "loss": "monai.losses.", "network": ""}
 
 
@@ -45,76 +45,74 @@ def short_name(name: str, kind: str) -> str:
     return name.removeprefix(_PREFIXES[kind])
 
 
-def check_targets(document: Document) -> Iterator[ConfigError]:
-    """Every fault in the names and parameters of a config's transforms, network and loss; nothing is imported."""
-    value = document.value if isinstance(document.value, dict) else {}
-    chains = value.get("transforms")
-    for chain in ("prepare", "augment"):
-        entries = chains.get(chain) if isinstance(chains, dict) else None
-        for number, entry in enumerate(entries if isinstance(entries, list) else ()):
-            yield from _check_one(document, ("transforms", chain, number), entry, transform_names(), "transform")
-    if "network" in value:
-        yield from _check_one(document, ("network",), value["network"], network_names(), "network")
-    if "loss" in value:
-        yield from _check_one(document, ("loss",), value["loss"], MONAI_LOSSES, "loss")
+def check_targets(document: Document, plugins: Plugins | None = None) -> Iterator[KeyFault]:
+    """Every fault in the names and parameters of a config's transforms, network and loss; nothing is imported.
+
+    Parameters
+    ----------
+    document
+        The config, its targets bound to the plugins.
+    plugins
+        What the plugins give.
+    """
+    plugins = plugins or Plugins()
+    names = {"transform": transform_names(), "network": network_names(), "loss": MONAI_LOSSES}
+    for path, entry in targets_of(document):
+        kind = "transform" if path[0] == "transforms" else str(path[0])
+        yield from _check_one(document, path, entry, kind, names[kind], plugins)
 
 
 def _check_one(
-    document: Document, path: KeyPath, entry: Any, names: Collection[str], kind: str
-) -> Iterator[ConfigError]:
+    document: Document, path: KeyPath, entry: Any, kind: str, names: frozenset[str], plugins: Plugins
+) -> Iterator[KeyFault]:
     if not isinstance(entry, dict) or not isinstance(entry.get("_target_"), str):
-        yield ConfigError(
-            f"a {kind} is a mapping with a '_target_', got {entry!r:.60}",
-            where=document.where(path), remedy=f"Write {{_target_: {min(names)}, ...}}",
-        )  # fmt: skip
+        what = f"a {kind} is a mapping with a '_target_', got {entry!r:.60}"
+        yield document.fault(path, what, f"Write {{_target_: {min(names)}, ...}}")
         return
-    name = short_name(entry["_target_"], kind)
-    if name not in names:
-        where = document.where((*path, "_target_"))
-        yield ConfigError(f"unknown {kind} {entry['_target_']!r}", where=where, remedy=suggestion(name, names))
+    target = entry["_target_"]
+    name = target if isinstance(target, PluginTarget) else short_name(target, kind)
+    if isinstance(name, PluginTarget) or name in names:
+        yield from _check_parameters(document, path, entry, name, kind)
         return
-    yield from _check_parameters(document, path, entry, name, kind)
+    plugin = plugins.home(target)
+    if plugin in plugins.unread:
+        return  # what it gives is not known; that it could not be read is told elsewhere
+    of_plugin = frozenset(known for known in plugins.classes if known.startswith(f"{plugin}."))
+    remedy = suggestion(name, of_plugin) if plugin else suggestion(name, names | plugins.classes.keys())
+    yield document.fault((*path, "_target_"), f"unknown {kind} {target!r}", remedy)
 
 
 def _check_parameters(
     document: Document, path: KeyPath, entry: dict[str, Any], name: str, kind: str
-) -> Iterator[ConfigError]:
-    known = target_parameters(name, kind)
+) -> Iterator[KeyFault]:
+    known, required = target_signature(name, kind)
+    refused = REFUSED_PARAMETERS.get(name, {})
     for key in entry:
-        where = document.where((*path, key))
         if key == "_target_":
             continue
         if key in FILLED_IN and kind == "network":
-            yield ConfigError(
-                "filled in from the data (channels from the images, classes from data.classes)",
-                where=where, remedy="Remove this key",
-            )  # fmt: skip
-        elif key in REFUSED_PARAMETERS.get(name, {}):
-            yield ConfigError(f"not to be set: {REFUSED_PARAMETERS[name][key]}", where=where, remedy="Remove this key")
+            what = "filled in from the data (channels from the images, classes from data.classes)"
+            yield document.fault((*path, key), what, "Remove this key")
+        elif key in refused:
+            yield document.fault((*path, key), f"not to be set: {refused[key]}", "Remove this key")
         elif known is not None and key not in known:
-            yield ConfigError(f"{name} takes no {key!r}", where=where, remedy=suggestion(key, known - FILLED_IN))
-    missing = sorted(target_required(name, kind) - entry.keys() - FILLED_IN - {"keys"})  # lint_chain tells of keys
+            yield document.fault((*path, key), f"{name} takes no {key!r}", suggestion(key, known - FILLED_IN))
+    if kind == "network" and known is not None and _GIVEN - known:
+        what = f"{name} takes no {' and no '.join(map(repr, sorted(_GIVEN - known)))}, which are given to a network"
+        yield document.fault(path, what, "Let its constructor take them")
+    missing = sorted(required - entry.keys() - FILLED_IN - {"keys"})  # lint_chain tells of keys
     if missing:
-        yield ConfigError(f"{name} needs {', '.join(map(repr, missing))}", where=document.where(path), remedy="Add it")
+        yield document.fault(path, f"{name} needs {', '.join(map(repr, missing))}", "Add it")
 
 
-def target_parameters(name: str, kind: str) -> frozenset[str] | None:
-    """The parameters that a named transform, network or loss takes; None when the source does not tell."""
+def target_signature(name: str, kind: str) -> Signature:
+    """What a named transform, network or loss takes, as far as the source tells."""
+    if isinstance(name, PluginTarget):
+        return name.plugin.signature
     if kind == "transform":
-        return transform_parameters(name)
+        return transform_signature(name)
     if kind == "loss":
-        return package_parameters("monai", "losses", name)
+        return package_signature("monai", "losses", name)
     if name in OWN_NETWORKS:
-        return class_parameters(OWN_NETWORKS[name], name)
-    return package_parameters("monai", "networks/nets", name.removeprefix(NETWORK_PREFIX))
-
-
-def target_required(name: str, kind: str) -> frozenset[str]:
-    """Those of a target's parameters that have no default, as far as the source tells."""
-    if kind == "transform":
-        return transform_required(name)
-    if kind == "loss":
-        return package_required("monai", "losses", name)
-    if name in OWN_NETWORKS:
-        return class_required(OWN_NETWORKS[name], name)
-    return package_required("monai", "networks/nets", name.removeprefix(NETWORK_PREFIX))
+        return class_signature(OWN_NETWORKS[name], name)
+    return package_signature("monai", "networks/nets", name.removeprefix(NETWORK_PREFIX))

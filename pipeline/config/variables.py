@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.config.yaml_source import Document, KeyPath
+from pipeline.config.document import Document, KeyPath, Variable
 from pipeline.errors import ConfigError
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\}")
 
 
 def interpolate(document: Document, environment: Mapping[str, str], faults: list[ConfigError]) -> frozenset[KeyPath]:
-    """Fill in every variable of a document, in place.
+    """Fill in every variable of a document, in place, and note there which they were.
 
     Parameters
     ----------
@@ -39,11 +39,12 @@ def interpolate(document: Document, environment: Mapping[str, str], faults: list
         if not isinstance(value, str) or "${" not in value:
             return value
         try:
-            filled, chosen = _filled(value, environment)
+            filled, variables = _filled(value, environment)
         except ConfigError as fault:
-            faults.append(ConfigError(fault.what, where=document.where(path), remedy=fault.remedy))
+            faults.append(document.fault(path, fault.what, fault.remedy))
             return value
-        if not chosen:
+        document.variables[path] = variables
+        if not any(variable.chosen for variable in variables):
             defaulted.add(path)
         return filled
 
@@ -51,15 +52,14 @@ def interpolate(document: Document, environment: Mapping[str, str], faults: list
     return frozenset(defaulted)
 
 
-def _filled(text: str, environment: Mapping[str, str]) -> tuple[str, bool]:
-    """A text with its variables filled in, and whether the environment had a say in it."""
-    chosen = False
+def _filled(text: str, environment: Mapping[str, str]) -> tuple[str, tuple[Variable, ...]]:
+    """A text with its variables filled in, and which they were."""
+    variables: list[Variable] = []
 
     def one(found: re.Match[str]) -> str:
-        nonlocal chosen
         value, default = environment.get(found[1]), found[2]
+        variables.append(Variable(found[1], chosen=bool(value)))
         if value:
-            chosen = True
             return value
         if default is None:
             remedy = f"Set it, or write ${{{found[1]}:-default}}"
@@ -68,4 +68,4 @@ def _filled(text: str, environment: Mapping[str, str]) -> tuple[str, bool]:
 
     if "${" in _VARIABLE.sub("", text):
         raise ConfigError(f"{text!r} is not ${{NAME}} or ${{NAME:-default}}")
-    return _VARIABLE.sub(one, text), chosen
+    return _VARIABLE.sub(one, text), tuple(variables)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
+from pipeline.config.document import Document, KeyPath, Mark, dotted
 from pipeline.config.suggestions import nearest
 from pipeline.errors import ConfigError
 
@@ -21,58 +21,12 @@ MAX_BYTES = 250_000  # what is read in well under a second
 MAX_DEPTH = 32
 MAX_NODES = 10_000
 
-KeyPath = tuple[str | int, ...]
-
 # A leading zero and an underscore make a name of a number: '007' and '2024_01' are texts.
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,299})", re.ASCII)
 _FLOAT = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*|(?=[eE]))|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
 _UNPRINTABLE = re.compile("[\x00\ud800-\udfff]")  # no file has them in its name, and no terminal shows them
 _SPECIAL_FLOATS = {".inf": float("inf"), "+.inf": float("inf"), "-.inf": float("-inf"), ".nan": float("nan")}
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
-
-
-class Mark(NamedTuple):
-    """Where a value stands: a file and its line (from 1), or an argument such as ``--set``."""
-
-    source: str
-    line: int | None = None
-
-    def __str__(self) -> str:
-        return self.source if self.line is None else f"{self.source}:{self.line}"
-
-
-@dataclass
-class Document:
-    """Plain values, and the mark of every key path in them."""
-
-    value: Any
-    marks: dict[KeyPath, Mark] = field(default_factory=dict)
-
-    def mark(self, path: KeyPath) -> Mark:
-        """The mark of a key path, or of the nearest parent that has one."""
-        for stop in range(len(path), -1, -1):
-            if path[:stop] in self.marks:
-                return self.marks[path[:stop]]
-        return Mark("config")
-
-    def where(self, path: KeyPath) -> str:
-        """``file:line: key``, or the argument that the value came by."""
-        mark = self.mark(path)
-        return f"{mark}: {dotted(path)}" if path and mark.line is not None else str(mark)
-
-    def forget(self, path: KeyPath) -> None:
-        """Drop the marks of a key path and of all below it."""
-        for known in [known for known in self.marks if known[: len(path)] == path]:
-            del self.marks[known]
-
-
-def dotted(path: KeyPath) -> str:
-    """A key path as people write it.
-
-    >>> dotted(("transforms", "prepare", 2, "mode"))
-    'transforms.prepare.2.mode'
-    """
-    return ".".join(str(part) for part in path)
 
 
 def read_yaml(path: Path) -> Document:

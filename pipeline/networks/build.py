@@ -12,6 +12,7 @@ from torch import nn
 from pipeline.config.targets import NETWORK_PREFIX
 from pipeline.errors import ConfigError
 from pipeline.networks.unet import UNet, pad_to_multiple
+from transforms.plugins import PluginTarget, load_plugin_class
 
 # By how much each network halves, where its parameters do not say: read from MONAI's sources.
 _MULTIPLES = {"BasicUNet": 16, "HighResNet": 1, "VNet": 16}
@@ -47,7 +48,8 @@ def build_network(target: Mapping[str, Any], in_channels: int, out_channels: int
     Parameters
     ----------
     target
-        ``{_target_: UNet, ...}`` or ``{_target_: monai.networks.nets.NAME, ...}``, checked against the allow-list.
+        ``{_target_: UNet, ...}`` or ``{_target_: monai.networks.nets.NAME, ...}``, checked against the allow-list; or
+        a plugin's.
     in_channels, out_channels
         Known from the data.
 
@@ -58,25 +60,40 @@ def build_network(target: Mapping[str, Any], in_channels: int, out_channels: int
 
     Raises
     ------
-    ConfigError
-        When the network refuses its parameters, with what it said, or gives another shape.
+    ConfigError, ChainError
+        When the network refuses its parameters, with what it said, or gives another shape; when its plugin fails.
     """
     name = str(target["_target_"])
     parameters = {key: value for key, value in target.items() if key != "_target_"}
     if name == "UNet":
         return UNet(in_channels, out_channels, **parameters)
-    import monai.networks.nets as nets
-
     short = name.removeprefix(NETWORK_PREFIX)
-    factory: Any = getattr(nets, short)
+    factory, given = _factory(target["_target_"], short), {"in_channels": in_channels, "out_channels": out_channels}
+    if _takes_dimensions(target["_target_"]):
+        given["spatial_dims"] = 2
     if short == "BasicUNet" and "features" in parameters:
         parameters["features"] = tuple(parameters["features"])
     try:
-        network = factory(spatial_dims=2, in_channels=in_channels, out_channels=out_channels, **parameters)
+        network = factory(**given, **parameters)
     except Exception as error:  # whatever the library says of the user's parameters
         raise ConfigError(f"{name} refuses its parameters: {_first_line(error)}", where="network") from error
+    if not isinstance(network, nn.Module):
+        raise ConfigError(f"{name} is no torch.nn.Module", where="network", remedy="Derive it from that")
     _drop_planes(network)
     return _checked(AnySize(network, _multiple(short, parameters)), name, in_channels, out_channels)
+
+
+def _factory(target: str, short: str) -> Any:
+    if isinstance(target, PluginTarget):
+        return load_plugin_class(target.plugin)
+    import monai.networks.nets as nets
+
+    return getattr(nets, short)
+
+
+def _takes_dimensions(target: str) -> bool:
+    """Whether a network is told that it works in 2D: all of MONAI's are."""
+    return not isinstance(target, PluginTarget) or "spatial_dims" in (target.plugin.signature.names or ())
 
 
 def _drop_planes(network: nn.Module) -> None:

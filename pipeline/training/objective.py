@@ -10,27 +10,37 @@ import torch
 from torch import nn
 
 from pipeline.errors import ConfigError
+from transforms.plugins import PluginTarget, load_plugin_class
 
 
 def build_loss(target: Mapping[str, Any]) -> nn.Module:
-    """The loss that a config names: MONAI's, of logits (B, K, H, W) and class indices (B, 1, H, W).
+    """The loss that a config names: MONAI's or a plugin's, of logits (B, K, H, W) and class indices (B, 1, H, W).
 
     Raises
     ------
-    ConfigError
-        When it refuses its parameters, with what it said.
+    ConfigError, ChainError
+        When it refuses its parameters, with what it said; when its plugin fails.
     """
-    import monai.losses
-
     name = str(target["_target_"]).removeprefix("monai.losses.")
+    factory = _factory(target["_target_"], name)
     parameters = {key: value for key, value in target.items() if key != "_target_"}
-    if isinstance(parameters.get("weight"), list):
+    if not isinstance(target["_target_"], PluginTarget) and isinstance(parameters.get("weight"), list):
         parameters["weight"] = torch.tensor(parameters["weight"], dtype=torch.float32)
     try:
-        loss: nn.Module = getattr(monai.losses, name)(**parameters)
+        loss: nn.Module = factory(**parameters)
     except Exception as error:  # whatever the library says of the user's parameters
         raise ConfigError(f"{name} refuses its parameters: {error}", where="loss") from error
+    if not isinstance(loss, nn.Module):
+        raise ConfigError(f"{name} is no torch.nn.Module", where="loss", remedy="Derive it from that")
     return loss
+
+
+def _factory(target: str, name: str) -> Any:
+    if isinstance(target, PluginTarget):
+        return load_plugin_class(target.plugin)
+    import monai.losses
+
+    return getattr(monai.losses, name)
 
 
 def check_loss(loss: nn.Module, classes: int, device: torch.device) -> None:

@@ -14,13 +14,11 @@ from transforms.catalog import (
     MONAI_TRANSFORMS,
     OWN_TRANSFORMS,
     REFUSED_PARAMETERS,
-    class_parameters,
-    class_required,
-    package_parameters,
-    package_required,
+    Signature,
+    class_signature,
+    package_signature,
     transform_names,
-    transform_parameters,
-    transform_required,
+    transform_signature,
 )
 
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -35,15 +33,14 @@ def imported(name: str) -> Any:
 def test_names_and_parameters_are_those_of_the_classes(name: str) -> None:
     signature = inspect.signature(imported(name)).parameters.values()
     named = {parameter.name: parameter for parameter in signature if parameter.kind in NAMED}
-    known = transform_parameters(name)
+    known, told = transform_signature(name)
     assert known is not None, "a misspelt parameter would pass"
     beyond = known - named.keys()
     assert named.keys() <= known
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in signature)
     assert not beyond or takes_any
     required = {key for key, parameter in named.items() if parameter.default is parameter.empty}
-    assert transform_required(name) in (required, frozenset())
-    assert transform_required(name) == required or name == "SelectItemsd"
+    assert told == (frozenset() if name == "SelectItemsd" else required)
 
 
 @pytest.mark.parametrize("name", sorted(MONAI_TRANSFORMS))
@@ -56,14 +53,14 @@ def test_what_could_run_code_or_write_files_is_not_allowed() -> None:
         assert name not in transform_names()
     for name in transform_names():
         unsafe = {"func", "callback", "writer", "output_dir", "module", "transform"} & (
-            transform_parameters(name) or set()
+            transform_signature(name).names or set()
         )
         assert unsafe == set(), name
-    assert set(REFUSED_PARAMETERS["LoadImaged"]) == {"reader"}
+    assert set(REFUSED_PARAMETERS["LoadImaged"]) == {"reader", "prune_meta_pattern", "prune_meta_sep"}
 
 
 def test_padding_takes_the_words_of_padding() -> None:
-    known = transform_parameters("ResizeWithPadOrCropd") or frozenset()
+    known = transform_signature("ResizeWithPadOrCropd").names or frozenset()
     assert {"keys", "spatial_size", "mode", "value"} <= known
     assert "spatial_sise" not in known
 
@@ -81,17 +78,14 @@ def test_a_class_in_a_file(tmp_path: Path) -> None:
         "class Third(Second):\n    pass\n"
         "CONSTANT = 1\n"
     )
-    assert class_parameters(path, "First") is None
-    assert class_parameters(path, "Second") is None, "it takes any keyword"
-    assert class_parameters(path, "Second", frozenset({"f"})) == frozenset("abcdef")
-    assert class_parameters(path, "Second", frozenset()) == frozenset("abcde")
-    assert class_required(path, "Second") == {"a", "b", "d"}
-    assert class_parameters(path, "Third") is None
-    assert class_parameters(path, "Fourth") is None
-    assert class_required(path, "Fourth") == frozenset()
+    assert class_signature(path, "First") == Signature(frozenset())
+    assert class_signature(path, "Second") == Signature(None, frozenset("abd")), "it takes any keyword"
+    assert class_signature(path, "Second", frozenset({"f"})) == Signature(frozenset("abcdef"), frozenset("abd"))
+    assert class_signature(path, "Second", frozenset()) == Signature(frozenset("abcde"), frozenset("abd"))
+    assert class_signature(path, "Third") == Signature(), "its constructor is another's"
+    assert class_signature(path, "Fourth") == Signature()
 
 
 def test_what_is_not_installed_is_not_known() -> None:
-    assert package_parameters("no_such_package_at_all", "transforms", "Flipd") is None
-    assert package_required("no_such_package_at_all", "transforms", "Flipd") == frozenset()
-    assert package_parameters("monai", "transforms", "NoSuchTransformd") is None
+    assert package_signature("no_such_package_at_all", "transforms", "Flipd") == Signature()
+    assert package_signature("monai", "transforms", "NoSuchTransformd") == Signature()

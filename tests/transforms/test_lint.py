@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from transforms.lint import LintProblem, entry_keys, is_batch_transform, lint_chain, target_name
+from transforms.catalog import Signature
+from transforms.lint import LintProblem, lint_chain
+from transforms.plugins import PluginClass, PluginTarget, plugin_target
 
 ROOT = Path(__file__).resolve().parents[2]
 Entry = dict[str, Any]
@@ -39,16 +41,6 @@ def only(problems: list[LintProblem]) -> LintProblem:
 def test_the_shipped_chains_are_clean(path: Path) -> None:
     chains = yaml.safe_load(path.read_text())
     assert list(lint_chain(chains["prepare"], chains["augment"])) == []
-
-
-def test_names_and_keys() -> None:
-    assert target_name({"_target_": "monai.transforms.Flipd"}) == target_name({"_target_": "Flipd"}) == "Flipd"
-    assert target_name({}) == ""
-    assert entry_keys({"keys": "image"}) == ("image",)
-    assert entry_keys({"keys": BOTH}) == ("image", "label")
-    assert entry_keys({"keys": 5}) == entry_keys({"keys": None}) == entry_keys({}) == ()
-    assert is_batch_transform({"_target_": "RandAffineBatchd"})
-    assert not is_batch_transform({"_target_": "SkimageResized"})
 
 
 def test_a_chain_begins_with_loading() -> None:
@@ -127,7 +119,7 @@ def test_what_looks_at_the_label_cannot_prepare_a_prediction(key: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Resized", "Spacingd", "Zoomd", "Rotated", "Affined"])
-@pytest.mark.parametrize("mode", [None, "bilinear", ["nearest", "bilinear"], ["nearest"], [NEAREST, "area"], 1])
+@pytest.mark.parametrize("mode", [None, "bilinear", ["nearest", "bilinear"], [NEAREST, "area"], 1, False])
 def test_labels_are_resampled_by_nearest_neighbour(name: str, mode: Any) -> None:
     parameters = {} if mode is None else {"mode": mode}
     problem = only(lint(entry(name, **parameters)))
@@ -142,6 +134,22 @@ def test_labels_are_resampled_by_nearest_neighbour(name: str, mode: Any) -> None
 def test_labels_that_are_resampled_well(mode: Any) -> None:
     assert lint(entry("Resized", mode=mode)) == []
     assert lint(augment=(entry("RandAffined", mode=mode),)) == []
+
+
+@pytest.mark.parametrize("name", ["Resized", "Spacingd", "RandAffined"])
+@pytest.mark.parametrize("mode", [["nearest"], [], ["bilinear", "nearest", "nearest"]])
+def test_a_list_of_modes_has_one_a_key(name: str, mode: list[str]) -> None:
+    problems = lint(augment=(entry(name, mode=mode),)) if name.startswith("Rand") else lint(entry(name, mode=mode))
+    assert only(problems).path[2:] == ("mode",)
+    assert problems[0].what == f"{name} has mode for {len(mode)} of 2 keys"
+
+
+def test_monai_refuses_such_a_list() -> None:
+    from monai.transforms import Resized
+
+    for mode in (["bilinear", "nearest", "nearest"], []):
+        with pytest.raises(ValueError, match="length 2"):
+            Resized(keys=BOTH, spatial_size=[4, 4], mode=mode)
 
 
 def test_the_order_of_the_keys_counts() -> None:
@@ -195,6 +203,56 @@ def test_everything_is_told_at_once() -> None:
     assert [problem.path for problem in problems] == [
         ("prepare", 2), ("prepare", 2), ("prepare", 3, "keys"), ("prepare", 3), ("augment", 0),
     ]  # fmt: skip
+
+
+SIDED = ("background", "kidney_left", "kidney_right")
+
+
+@pytest.mark.parametrize(
+    "flip",
+    [
+        entry("RandFlipd", prob=0.5, spatial_axis=0),
+        entry("RandFlipd", prob=0.5, spatial_axis=[-2]),
+        entry("RandAxisFlipd", prob=0.5),
+        entry("Flipd", spatial_axis=0),
+        entry("RandAffineBatchd", flip=[0, 1]),
+        entry("RandAffineBatchd", flip=0),
+    ],
+)
+def test_classes_that_only_their_side_tells_apart_are_not_mirrored(flip: Entry) -> None:
+    problem = only(list(lint_chain(START, [flip], SIDED)))
+    assert problem.path == ("augment", 0)
+    assert "kidney_left and kidney_right" in problem.what
+    assert list(lint_chain(START, [flip], ("background", "kidney", "liver_left"))) == []
+    assert list(lint_chain(START, [flip])) == []
+
+
+def test_what_is_no_mirror_image_along_rows() -> None:
+    turns = [entry("RandRotate90d", prob=0.5), entry("RandFlipd", prob=0.5), entry("RandFlipd", spatial_axis=[0, 1])]
+    others = [entry("RandFlipd", spatial_axis=1), entry("RandFlipd", prob=0, spatial_axis=0), entry("RandAffineBatchd")]
+    assert list(lint_chain(START, [*turns, *others], SIDED)) == []
+    assert list(lint_chain([*START, entry("Flipd", spatial_axis=0)], [], SIDED)) == [], "it is undone"
+
+
+def plugin(name: str, *, parameters: frozenset[str] | None = None, bases: tuple[str, ...] = ()) -> PluginTarget:
+    described = PluginClass(Path("mine.py"), name, Signature(parameters), bases, inverts=False)
+    return plugin_target(f"mine.{name}", described)
+
+
+def test_plugins_in_the_prepare_chain() -> None:
+    assert "is random" in only(lint(entry(plugin("RandX"), keys="image"))).what
+    assert "is random" in only(lint(entry(plugin("X", bases=("RandomizableTransform",)), keys="image"))).what
+    assert lint(augment=(entry(plugin("RandX"), keys="image"),)) == []
+    keys_only = plugin("Xd", parameters=frozenset({"keys"}))
+    assert "takes no 'allow_missing_keys'" in only(lint(entry(keys_only))).what
+    assert lint(entry(keys_only, keys="image")) == []
+    assert lint(entry(plugin("Xd", parameters=frozenset({"keys", "allow_missing_keys"})))) == []
+    assert lint(entry(plugin("Xd"))) == [], "what it takes is not known"
+
+
+def test_a_chain_with_a_plugin_is_still_looked_at() -> None:
+    found = list(lint_chain([entry("LoadImaged"), entry(plugin("Xd"))], []))
+    assert "no channel axis is made" in only(found).what
 
 
 def test_nothing_heavy_is_imported() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.config.document import Document
 from pipeline.config.overrides import apply_override
-from pipeline.config.yaml_source import Document, parse_yaml
+from pipeline.config.yaml_source import parse_yaml
 from pipeline.errors import ConfigError
 
 TEXT = """\

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from pipeline.config.document import Document
 from pipeline.config.load import Config
 from pipeline.config.schema import Settings
 from pipeline.config.validation import known_keys, validate
-from pipeline.config.yaml_source import Document
 from pipeline.errors import ConfigError, Fault
 
 Load = Callable[..., Config]
@@ -80,7 +80,7 @@ def test_a_wrong_type_is_told_with_its_key(load: Load, faults_of: FaultsOf, path
         ("data.classes=[a, '..']", "'..' becomes part of file names"),
         (
             "data.layout=hipmir",
-            "got 'hipmir', expected one of hipmri, nnunet, decathlon, folders, table. The nearest known name is 'hipmri'",
+            "got 'hipmir', expected one of hipmri, nnunet, decathlon, folders, table. The nearest known name is 'hip",
         ),
         ("data.patient=case", "needs one group in parentheses"),
         ("data.patient=(case", "not a regular expression"),
@@ -115,6 +115,50 @@ def test_values(load: Load, faults_of: FaultsOf, override: str, told: str) -> No
     assert any(told in str(fault) and fault.where.startswith("--set ") for fault in found), [str(one) for one in found]
 
 
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [
+        ("{0: background, 1: organ}", ": classes: [background, organ]"),
+        ("{1: organ, 0: background}", ": classes: [background, organ]"),
+        ("{organ: 1, background: 0}", ": classes: [background, organ]"),
+        ("{0: background, 2: organ}", ", from 0 without a gap (data.label_map renumbers them)"),
+        ("{background: 0, whole: [1, 2]}", ", from 0 without a gap (data.label_map renumbers them)"),
+        ("{}", ", from 0 without a gap (data.label_map renumbers them)"),
+        ("organ", ", such as [background, organ]"),
+    ],
+)
+def test_classes_that_are_no_list(load: Load, faults_of: FaultsOf, value: str, remedy: str) -> None:
+    (fault,) = faults_of(lambda: load(f"data.classes={value}"))
+    assert fault.remedy == f"Write a list in the order of the values in the masks{remedy}"
+    assert fault.what.startswith("expected a list, got ")
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("data.fold=alle", "got 'alle', expected the number of a fold, from 0, or all"),
+        ("data.fold=-1", "got -1, expected the number of a fold, from 0, or all"),
+        ("data.fold=true", "got True, expected the number of a fold, from 0, or all"),
+        ("data.fold=0.0", "got 0.0, expected the number of a fold, from 0, or all"),
+        ("data.axis=coronall", "got 'coronall', expected 0, 1, 2 or one of sagittal, coronal, axial"),
+        ("data.axis=[0]", "got [0], expected 0, 1, 2 or one of sagittal, coronal, axial"),
+        ("data.spacing_mm=1.5", "expected a list, got 1.5 (number)"),
+        ("data.spacing_mm=[1, x]", "expected a number, got 'x' (text)"),
+        ("data.spacing_mm=[1, 1, 1, 1]", "at most 3 items"),
+    ],
+)
+def test_keys_of_several_kinds_are_told_once(load: Load, faults_of: FaultsOf, override: str, told: str) -> None:
+    (fault,) = faults_of(lambda: load(override))
+    assert told in fault.what
+
+
+def test_mirrored_sides_are_told_with_their_place(load: Load, faults_of: FaultsOf) -> None:
+    flip = "transforms.augment=[{_target_: RandFlipd, keys: [image, label], spatial_axis: 0}]"
+    (fault,) = faults_of(lambda: load("data.classes=[background, lung_left, lung_right]", flip))
+    assert "lung_left and lung_right" in fault.what
+    load("data.classes=[background, lung, liver]", flip)
+
+
 @pytest.mark.parametrize("override", ["training.learning_rate=1", "training.weight_decay=0", "training.budget=90 s"])
 def test_values_that_are_right(load: Load, override: str) -> None:
     load(override)
@@ -140,6 +184,8 @@ def _without(load: Load, key: str) -> dict[str, Any]:
     ("overrides", "told"),
     [
         (["data.layout=folders"], "two folders give no split"),
+        (["data.fold=all"], "splits.kind is layout, which has no folds that could all be trained"),
+        (["data.fold=all", "splits.kind=holdout"], "splits.kind is holdout, which has no folds"),
         (
             ["data.layout=folders", "splits.kind=holdout", "data.phantom={}"],
             "a phantom is written in the hipmri layout",

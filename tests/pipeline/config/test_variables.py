@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.config.document import Document, KeyPath, Mark
 from pipeline.config.variables import interpolate
-from pipeline.config.yaml_source import Document, KeyPath, Mark
 from pipeline.errors import ConfigError
 
 ENVIRONMENT = {"SET": "value", "EMPTY": "", "DOLLAR": "$import os", "INNER": "${SET}", "DATA_2": "/d"}
@@ -41,6 +41,15 @@ def filled(value: Any) -> tuple[Any, frozenset[KeyPath], list[ConfigError]]:
 )
 def test_texts(text: str, wanted: str, is_default: bool) -> None:
     assert filled(text) == (wanted, frozenset({("key",)} if is_default else set()), [])
+
+
+def test_the_variables_of_each_value_are_noted() -> None:
+    document = Document({"a": "${SET}/${UNSET:-x}${EMPTY:-y}", "b": ["plain", "${UNSET:-d}"], "c": "${UNSET}"})
+    interpolate(document, ENVIRONMENT, [])
+    assert document.variables == {
+        ("a",): (("SET", True), ("UNSET", False), ("EMPTY", False)),
+        ("b", 1): (("UNSET", False),),
+    }
 
 
 def test_whatever_is_no_text_stays() -> None:

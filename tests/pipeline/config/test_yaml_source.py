@@ -12,14 +12,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.config.document import Document, dotted
 from pipeline.config.resolved import yaml_text
 from pipeline.config.yaml_source import (
     MAX_BYTES,
     MAX_DEPTH,
     MAX_NODES,
-    Document,
-    Mark,
-    dotted,
     is_expression,
     parse_yaml,
     read_yaml,
@@ -97,13 +95,6 @@ def test_marks_without_lines() -> None:
     assert caught.value.where == "--set key"
     with pytest.raises(ConfigError, match=r"^--set key: the key 'a' stands twice\. "):
         parse_yaml("{a: 1, a: 2}", "--set key", lines=False)
-
-
-def test_forgetting_a_branch() -> None:
-    document = parse_yaml("a: {b: 1}\nab: 2\n", "a.yaml")
-    document.marks[("a",)] = Mark("x", 9)
-    document.forget(("a",))
-    assert set(document.marks) == {(), ("ab",)}
 
 
 @pytest.mark.parametrize(
