@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,11 @@ from pipeline.errors import DataError
 
 SplitName = Literal["train", "validation", "test"]
 SUFFIXES = (".nii.gz", ".nii")
+_SUFFIX = re.compile(r"(\.nii(\.gz)?)+\Z", re.IGNORECASE)
 _LISTED = 100
+_EXAMPLES = 3
+_SHOWN = 60
+_LONGEST_ID = 200  # bytes, of the 255 that a file's name may have
 
 
 @dataclass(frozen=True)
@@ -103,13 +108,30 @@ def check_neighbours(cases: Sequence[Case]) -> None:
 def stem(name: str) -> str:
     """A file name without its NIfTI suffix, which some copies of HipMRI carry twice.
 
-    >>> stem("case_040_week_2_slice_17.nii.gz"), stem("a.b.nii"), stem("case_1.nii.gz.nii.gz")
+    >>> stem("case_040_week_2_slice_17.nii.gz"), stem("a.b.NII"), stem("case_1.nii.gz.nii.gz")
     ('case_040_week_2_slice_17', 'a.b', 'case_1')
     """
-    for suffix in SUFFIXES:
-        while name.endswith(suffix):
-            name = name.removesuffix(suffix)
-    return name
+    return _SUFFIX.sub("", name)
+
+
+def is_nifti_name(name: str) -> bool:
+    """Whether a file is one to read, by its name: hidden files, macOS's ``._x.nii.gz`` among them, are not."""
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
+def entries(folder: Path) -> list[Path]:
+    """What lies directly in a folder, sorted by name.
+
+    Raises
+    ------
+    DataError
+        When the folder cannot be read.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"the folder cannot be read ({error.strerror})", where=str(folder),
+                        remedy="Check it and its rights") from error  # fmt: skip
 
 
 def nifti_files(folder: Path) -> list[Path]:
@@ -120,12 +142,7 @@ def nifti_files(folder: Path) -> list[Path]:
     DataError
         When the folder cannot be read.
     """
-    try:
-        paths = list(folder.iterdir())
-    except OSError as error:
-        raise DataError(f"the folder cannot be read ({error.strerror})", where=str(folder),
-                        remedy="Check it and its rights") from error  # fmt: skip
-    return sorted(path for path in paths if path.name.endswith(SUFFIXES) and not path.name.startswith("."))
+    return [path for path in entries(folder) if is_nifti_name(path.name)]
 
 
 def listing(names: Iterable[object]) -> str:
@@ -135,8 +152,20 @@ def listing(names: Iterable[object]) -> str:
     return text if len(known) <= _LISTED else f"{text} and {len(known) - _LISTED} more"
 
 
-def unfit_names(cases: Sequence[Case], where: str) -> list[DataError]:
-    """Faults for the case ids that stand more than once, with their files, and for those that make no file name."""
+def unfit_names(
+    cases: Sequence[Case], where: str, remedy: str = "Give each image a name of its own"
+) -> list[DataError]:
+    """Faults for the case ids that stand more than once, with their files, and for those that make no file name.
+
+    Parameters
+    ----------
+    cases
+        All of a dataset.
+    where
+        What the faults name: the dataset's folder or table.
+    remedy
+        What to do where an id stands more than once.
+    """
     files: dict[str, list[Path]] = {}
     for case in cases:
         files.setdefault(case.id, []).append(case.image)
@@ -144,9 +173,32 @@ def unfit_names(cases: Sequence[Case], where: str) -> list[DataError]:
     repeated = [f"{name} ({listing(paths)})" for name, paths in files.items() if len(paths) > 1]
     if repeated:
         faults.append(DataError(f"case ids that stand more than once: {listing(repeated)}", where=where,
-                                remedy="Give each image a name of its own"))  # fmt: skip
-    unsafe = [repr(name) for name in files if UNSAFE_NAME.search(name) or ".." in name]
+                                remedy=remedy))  # fmt: skip
+    unsafe = [f"{name!r:.{_SHOWN}}" for name in files if not _is_file_name(name)]
     if unsafe:
         faults.append(DataError(f"case ids that are no file names: {listing(unsafe)}", where=where,
-                                remedy="Rename the files: no backslash, no '..', no control character"))  # fmt: skip
+                                remedy="Rename them: no slash or backslash, no '..', no control character, plain "
+                                f"UTF-8, no dot or space at the start, {_LONGEST_ID} bytes at most"))  # fmt: skip
     return faults
+
+
+def _is_file_name(name: str) -> bool:
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:  # bytes of a file's name that are no UTF-8: tables and reports could not hold it
+        return False
+    return 0 < size <= _LONGEST_ID and ".." not in name and not UNSAFE_NAME.search(name)
+
+
+def mixed_channels(cases: Sequence[Case], where: str) -> list[DataError]:
+    """A fault where images of a dataset differ in their number of channels: no network takes them all."""
+    by_count: dict[int, list[str]] = {}
+    for case in cases:
+        by_count.setdefault(case.channels, []).append(case.id)
+    if len(by_count) < 2:
+        return []
+    counts = "; ".join(
+        f"{count} in {len(names)} ({listing(sorted(names)[:_EXAMPLES])})" for count, names in sorted(by_count.items())
+    )
+    return [DataError(f"images differ in their number of channels: {counts}", where=where,
+                      remedy="Give all images the same channels, or leave some out")]  # fmt: skip

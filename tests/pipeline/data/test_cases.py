@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.data.cases import check_neighbours, listing, nifti_files, reading_order, scan_key, stem, unfit_names
+from pipeline.data.cases import (
+    check_neighbours,
+    listing,
+    mixed_channels,
+    nifti_files,
+    reading_order,
+    scan_key,
+    stem,
+    unfit_names,
+)
 from pipeline.errors import DataError
 
 
@@ -19,6 +28,7 @@ from pipeline.errors import DataError
         ("a.nii.gz", "a"),
         ("a.nii.gz.nii.gz", "a"),
         ("a.nii.nii.gz", "a"),
+        ("a.NII.gz.Nii", "a"),
         ("a.gz", "a.gz"),
         ("a.nii.b.nii", "a.nii.b"),
         ("Müller [1] é.nii.gz", "Müller [1] é"),
@@ -29,9 +39,9 @@ def test_stem(name: str, expected: str) -> None:
 
 
 def test_nifti_files_are_sorted_and_the_hidden_ones_left(tmp_path: Path) -> None:
-    for name in ("b.nii.gz", "a.nii", "._a.nii", ".DS_Store", "c.txt", "d.nii.gz.part"):
+    for name in ("b.nii.gz", "a.nii", "._a.nii", ".DS_Store", "c.txt", "d.nii.gz.part", "e.NII.GZ"):
         (tmp_path / name).touch()
-    assert [path.name for path in nifti_files(tmp_path)] == ["a.nii", "b.nii.gz"]
+    assert [path.name for path in nifti_files(tmp_path)] == ["a.nii", "b.nii.gz", "e.NII.GZ"]
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -66,13 +76,23 @@ def test_repeated_ids_are_told_with_their_files(make_case: Callable[..., Any]) -
     assert "a (x/a.nii, y/a.nii.gz)" in fault.what
     assert "b" not in fault.what.removeprefix("case ids that stand more than once")
     assert unfit_names(cases[:2], "root") == []
+    assert unfit_names(cases, "root", "Add ids")[0].remedy == "Add ids"
 
 
-@pytest.mark.parametrize("name", ["a\\b", "a..b", "a\nb", ".."])
+@pytest.mark.parametrize("name", ["a\\b", "a..b", "a\nb", "..", "", "a/b", "\udcff", "é" * 100 + "x"])
 def test_ids_that_are_no_file_names_are_refused(make_case: Callable[..., Any], name: str) -> None:
-    (fault,) = unfit_names([make_case(name), make_case("a b [1] é")], "root")
-    assert repr(name) in fault.what
-    assert "é" not in fault.what
+    good = [make_case("a b [1] é"), make_case("é" * 100)]  # 200 bytes
+    (fault,) = unfit_names([make_case(name), *good], "root")
+    assert fault.what == f"case ids that are no file names: {name!r:.60}"
+    assert unfit_names(good, "root") == []
+
+
+def test_images_of_one_dataset_have_one_number_of_channels(make_case: Callable[..., Any]) -> None:
+    two = [make_case(name, further=(Path("t2.nii"),)) for name in ("b", "a", "d", "e")]
+    assert mixed_channels([*two, make_case("c", channels_in_file=2)], "root") == []
+    (fault,) = mixed_channels([*two, make_case("c")], "root")
+    assert fault.what == "images differ in their number of channels: 1 in 1 (c); 2 in 4 (a, b, d)"
+    assert fault.where == "root"
 
 
 def test_slices_of_one_scan_need_numbers_of_their_own(make_case: Callable[..., Any]) -> None:
