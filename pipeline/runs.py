@@ -64,6 +64,26 @@ def create_run_folder(project_root: Path, name: str, out: Path | None = None) ->
     return folder
 
 
+def create_fold_folder(folder: Path, number: int, config_text: str) -> Path:
+    """Make ``fold_<number>/`` in a run's folder, or find it there, with the config that would run this fold alone.
+
+    Raises
+    ------
+    RunError
+        When it cannot be written.
+    """
+    fold = folder / f"fold_{number}"
+    try:
+        (fold / "checkpoints").mkdir(parents=True, exist_ok=True)
+        (fold / "evaluation").mkdir(exist_ok=True)
+        (fold / "log.txt").touch()
+    except OSError as error:
+        raise RunError(f"the fold's folder cannot be written ({error.strerror})", where=str(fold),
+                       remedy="Free some space, or mend the folder's rights") from error  # fmt: skip
+    write_text(fold / "config.yaml", config_text)
+    return fold
+
+
 def discard_untrained(folder: Path) -> None:
     """Remove a numbered run that was refused before it was trained, so that `latest` is a run worth going on with."""
     latest = folder.parent / "latest"
@@ -79,11 +99,13 @@ def discard_untrained(folder: Path) -> None:
 
 def _never_trained(folder: Path) -> bool:
     """Whether a folder is a run that ended, for its data say, before there was anything to keep."""
-    names = {path.name for path in folder.iterdir()}
+    folds = [path for path in folder.iterdir() if re.fullmatch(r"fold_\d+", path.name)]
+    names = {path.name for path in folder.iterdir()} - {fold.name for fold in folds}
     parts = {"checkpoints", "predictions", "evaluation", "plots"}
-    if not names <= {"config.yaml", "log.txt", "split.json", *parts} or not {"config.yaml", "log.txt"} <= names:
+    if not {"config.yaml", "log.txt"} <= names <= {"config.yaml", "log.txt", "split.json", *parts}:
         return False
-    return not any(file.suffix != ".json" for part in parts & names for file in (folder / part).iterdir())
+    kept = [file for part in parts & names for file in (folder / part).iterdir() if file.suffix != ".json"]
+    return not kept and all(_never_trained(fold) for fold in folds)
 
 
 def _check_space(folder: Path) -> None:
@@ -164,14 +186,27 @@ def write_json(path: Path, value: Any) -> None:
 
 
 class RunLog:
-    """``log.txt``: what was said during a run, each line with the seconds since its start."""
+    """``log.txt``: what was said during a run, each line with the seconds since its start.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Parameters
+    ----------
+    path
+        Of the file.
+    within, name
+        The log of the run that this is a fold of, which gets every line as well, after the fold's name.
+    """
+
+    def __init__(self, path: Path, within: RunLog | None = None, name: str = "") -> None:
+        self.path, self.within, self.name = path, within, name
         self._began = time.monotonic()
 
+    def say(self, line: str) -> None:
+        """Add a line, and show it."""
+        self(line)
+        print(f"{self.name}: {line}" if self.name else line, file=sys.stderr)
+
     def __call__(self, line: str) -> None:
-        """Add a line; each is flushed at once, so that a crash leaves what led to it.
+        """Add a line, without showing it; each is flushed at once, so that a crash leaves what led to it.
 
         Raises
         ------
@@ -184,6 +219,8 @@ class RunLog:
         except OSError as error:
             raise RunError(f"cannot be written ({error.strerror})", where=str(self.path),
                            remedy="Free some space, or mend the folder's rights") from error  # fmt: skip
+        if self.within is not None:
+            self.within(f"{self.name}: {line}")
 
 
 def provenance(

@@ -11,10 +11,10 @@ from pathlib import Path
 from pipeline.config.load import Config, load_config
 from pipeline.data.cases import Case
 from pipeline.data.inspection import read_options
-from pipeline.data.layouts import find_cases, hipmri_is_missing, hipmri_missing_message
+from pipeline.data.layouts import hipmri_is_missing, hipmri_missing_message, look_for_cases
 from pipeline.data.phantom import PhantomSpec, read_phantom_marker, write_phantom
 from pipeline.data.splits import is_given, split_cases
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, Fault, raise_all
 from pipeline.progress import stage
 from transforms.nifti import ReadOptions
 
@@ -65,8 +65,21 @@ def open_dataset(path: Path, overrides: Sequence[str], *, allow_stand_in: bool =
     return find_dataset(load_config(path, overrides), overrides, allow_stand_in=allow_stand_in)
 
 
-def find_dataset(config: Config, overrides: Sequence[str], *, allow_stand_in: bool = True) -> Dataset:
-    """The dataset of a loaded config; see `open_dataset`."""
+def find_dataset(
+    config: Config, overrides: Sequence[str], *, allow_stand_in: bool = True, faults: list[Fault] | None = None
+) -> Dataset:
+    """The dataset of a loaded config; see `open_dataset`.
+
+    Parameters
+    ----------
+    config, overrides
+        As loaded, and with what.
+    allow_stand_in
+        Whether a phantom may stand in where the config allows it.
+    faults
+        Where a list is given, cases that do not pair and the like are told here, and the others are gone on with; what
+        is wrong with a split that is given is for `pipeline.commands.intake.divide` to tell then.
+    """
     name = config.settings.name
     if _is_missing(config):
         config = _stand_in(config, overrides, allow_stand_in)
@@ -74,14 +87,29 @@ def find_dataset(config: Config, overrides: Sequence[str], *, allow_stand_in: bo
     root = config.locate(config.settings.data.root)
     _make_phantom(config, root)
     synthetic = root.is_dir() and read_phantom_marker(root) is not None
-    cases = tuple(find_cases(config))
-    unused: tuple[Case, ...] = ()
-    if is_given(config):
-        split = split_cases(config, cases)
-        cases, unused = tuple(case for members in split.sides().values() for case in members), split.unused
     if synthetic and "phantom" not in name.lower():
         name = f"{name}-PHANTOM"
+    found, wrong = look_for_cases(config)
+    if faults is None:
+        raise_all(wrong)
+    else:
+        faults += wrong
+    cases: tuple[Case, ...] = tuple(found)
+    unused: tuple[Case, ...] = ()
+    try:
+        cases, unused = _of_given_split(config, cases)
+    except Fault:
+        if faults is None:
+            raise
     return Dataset(config, name, cases, unused, synthetic)
+
+
+def _of_given_split(config: Config, cases: tuple[Case, ...]) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """The cases that a split which is known beforehand makes use of, and those that it leaves out."""
+    if not is_given(config):
+        return cases, ()
+    split = split_cases(config, cases)
+    return tuple(case for members in split.sides().values() for case in members), split.unused
 
 
 def _is_missing(config: Config) -> bool:

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.commands.folds import Trained, score, write_evaluation
 from pipeline.commands.intake import Intake
 from pipeline.config.resolved import resolved_text
 from pipeline.data.cases import Case, scan_key
 from pipeline.data.facts import CaseFacts
 from pipeline.data.inspection import knows_spacing
-from pipeline.evaluation import aggregation, tables
-from pipeline.evaluation.confusion import CaseCounts
+from pipeline.evaluation import aggregation, folds, tables
 from pipeline.inference.scans import prediction_path
 from pipeline.progress import stage
-from pipeline.reporting.content import ReportContent
+from pipeline.reporting.content import FoldContent, ReportContent
 from pipeline.reporting.examples import choose_cases, load_example
 from pipeline.reporting.plots import save_plots
 from pipeline.reporting.report import render_report
 from pipeline.runs import provenance, write_json, write_text
-from pipeline.training.loop import TrainingState
 
 
 def conclude(
-    intake: Intake, counts: Sequence[CaseCounts], state: TrainingState, folder: Path,
+    intake: Intake, trained: Sequence[Trained], folder: Path,
     *, command: Sequence[str], device: str, started: float, resumed: bool,
 ) -> str:  # fmt: skip
-    """Evaluate the counted test cases and write everything a run ends with.
+    """Evaluate the counted test cases, of all folds together, and write everything a run ends with.
 
     Returns
     -------
@@ -36,25 +36,16 @@ def conclude(
         The table for the terminal.
     """
     dataset, settings = intake.dataset, intake.settings
-    files = {
-        case.id: (str(prediction_path(folder / "predictions", case)), str(case.label)) for case in intake.split.test
-    }
-    evaluation = aggregation.evaluate(
-        counts, settings.data.classes, seed=settings.seed, resamples=settings.evaluation.resamples,
-        confidence=settings.evaluation.confidence, files=files,
-    )  # fmt: skip
-    where = folder / "evaluation"
-    write_text(where / "cases.csv", tables.cases_csv(evaluation))
-    write_text(where / "scans.csv", tables.scans_csv(evaluation))
-    write_text(where / "patients.csv", tables.patients_csv(evaluation))
-    write_text(where / "summary.json", tables.summary_json(evaluation))
+    evaluation = _evaluation(intake, trained, folder)
+    write_evaluation(evaluation, folder / "evaluation")
     source = provenance(
         command, seed=settings.seed, device=device, started=started,
         dataset={"fingerprint": intake.fingerprint, "cases": len(intake.facts), "synthetic": dataset.synthetic,
                  "folders": sorted({str(case.image.parent.resolve()) for case in dataset.cases})},
     )  # fmt: skip
-    source |= {"resumed": resumed, "training_seconds": round(state.seconds, 1)}
-    content = _content(intake, evaluation, state, folder, source)
+    source |= {"resumed": resumed, "training_seconds": round(sum(one.state.seconds for one in trained), 1)}
+    source |= {"folds": len(intake.folds)} if intake.folds else {}
+    content = _content(intake, evaluation, trained, folder, source)
     with stage("report", 2, "parts") as progress:
         save_plots(content, folder / "plots")
         progress.advance()
@@ -62,16 +53,31 @@ def conclude(
         write_text(folder / "report.html", render_report(content))  # last: a run that has it is finished
         progress.advance()
     marked = " | PHANTOM: synthetic images, not patients" if dataset.synthetic else ""
-    return tables.terminal_table(evaluation, title=f"{dataset.name}: Dice on the test cases{marked}")
+    tested = f"Dice over {len(intake.folds)} folds" if intake.folds else "Dice on the test cases"
+    table = tables.terminal_table(evaluation, title=f"{dataset.name}: {tested}{marked}")
+    if not intake.folds:
+        return table
+    return f"{table}\n\n{folds.fold_table(evaluation.summary['folds'], settings.data.classes)}"
+
+
+def _evaluation(intake: Intake, trained: Sequence[Trained], folder: Path) -> aggregation.Evaluation:
+    """The evaluation of all test cases together; with what each fold says by itself, where there are folds."""
+    predictions = folder / "predictions"
+    pooled = score([one for part in trained for one in part.counts], intake, predictions)
+    if not intake.folds:
+        return pooled
+    summaries = [score(part.counts, part.intake, predictions).summary for part in trained]
+    figures = folds.fold_figures(summaries, [part.state.best_epoch for part in trained])
+    return replace(pooled, summary={**pooled.summary, "folds": figures})
 
 
 def _content(
-    intake: Intake, evaluation: aggregation.Evaluation, state: TrainingState, folder: Path,
+    intake: Intake, evaluation: aggregation.Evaluation, trained: Sequence[Trained], folder: Path,
     source: dict[str, Any],
 ) -> ReportContent:  # fmt: skip
     dataset, settings, options = intake.dataset, intake.settings, intake.dataset.options
-    captions = choose_cases(intake.split.test, evaluation.cases, settings.report.case)
-    by_id = {case.id: case for case in intake.split.test}
+    captions = choose_cases(intake.tested, evaluation.cases, settings.report.case)
+    by_id = {case.id: case for case in intake.tested}
     known, classes = knows_spacing(dataset.config), settings.data.classes
     examples = [
         load_example(by_id[name], prediction_path(folder / "predictions", by_id[name]), classes, options, known)
@@ -86,17 +92,23 @@ def _content(
         summary=evaluation.summary,
         cases=evaluation.cases,
         patients=evaluation.patients,
-        history=state.history,
-        best_epoch=state.best_epoch,
+        history=[] if intake.folds else trained[0].state.history,
+        best_epoch=0 if intake.folds else trained[0].state.best_epoch,
+        folds=tuple(FoldContent(one.state.history, one.state.best_epoch) for one in trained if intake.folds),
         examples=tuple(examples),
         captions=tuple(captions.values()),
-        dataset=[
-            _dataset_row(side, cases, intake.facts, classes, known) for side, cases in intake.split.sides().items()
-        ],
+        dataset=[_dataset_row(side, cases, intake.facts, classes, known) for side, cases in _sides(intake).items()],
         config_text=resolved_text(dataset.config),
         provenance=source,
         repeat=f"bin/run_pipeline {shlex.quote(str(folder / 'config.yaml'))}",
     )
+
+
+def _sides(intake: Intake) -> dict[str, tuple[Case, ...]]:
+    """What the table of the dataset has a row for: the sides of the split, or what each fold tests."""
+    if not intake.folds:
+        return intake.split.sides()
+    return {f"fold {number}": fold.split.test for number, fold in enumerate(intake.folds)}
 
 
 def _warnings(intake: Intake, evaluation: aggregation.Evaluation, *, resumed: bool) -> list[str]:
@@ -110,14 +122,22 @@ def _warnings(intake: Intake, evaluation: aggregation.Evaluation, *, resumed: bo
         )
     if resumed:
         found.append("The run was stopped and resumed: the time and the memory told are those of its last session.")
-    if intake.split.unused:
-        found.append(f"{len(intake.split.unused)} cases are in no part of the split and were not used.")
+    if intake.unused:
+        found.append(f"{len(intake.unused)} cases are in no part of the split and were not used.")
+    if intake.folds:
+        found += _untested(intake)
     levels = evaluation.summary["levels"]["scan"]["classes"]
     missed = {name: row["missed"] for name, row in levels.items() if name != data.classes[0] and row["missed"]}
     if missed:
         counts = ", ".join(f"{name} in {count}" for name, count in missed.items())
         found.append(f"Missed altogether, by scan: {counts}.")
     return found
+
+
+def _untested(intake: Intake) -> list[str]:
+    tested, unused = {case.id for case in intake.tested}, {case.id for case in intake.unused}
+    count = sum(case.id not in tested | unused for case in intake.dataset.cases)
+    return [f"{count} cases are tested in no fold: they are trained on, and not in these figures."] if count else []
 
 
 def _dataset_row(

@@ -11,7 +11,11 @@ from pathlib import Path
 
 from pipeline.commands.arguments import add_config_arguments, command_parser, guarded, how_to_go_on
 from pipeline.commands.dataset import Dataset, open_dataset
+from pipeline.config.load import load_config
+from pipeline.config.plugins import plugin_notes
+from pipeline.config.printed import printed_text
 from pipeline.config.resolved import differing_keys, resolved_text
+from pipeline.data.splits import split_folds
 from pipeline.errors import EXIT_DONE, ConfigError, Fault, Interrupted
 from pipeline.runs import RunLog, create_run_folder, discard_untrained, existing_run_folder, write_text
 from pipeline.training.signals import hold_signals, interrupt_on_signals
@@ -20,6 +24,7 @@ EPILOG = """examples:
   bin/run_pipeline configs/phantom.yaml
   bin/run_pipeline configs/hipmri.yaml --set data.root=/data/hipmri
   bin/run_pipeline configs/folders.yaml --set data.images=DIR --set data.labels=DIR
+  bin/run_pipeline configs/hippocampus.yaml --set data.fold=all
   bin/run_pipeline configs/hipmri.yaml --resume
 """
 
@@ -33,14 +38,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--resume", action="store_true", help="go on with the newest run of this config, or that in --out"
     )
     parser.add_argument("--no-stand-in", action="store_true", help="stop when the data are missing")
+    parser.add_argument("--print-config", action="store_true", help="show every value and where it comes from; no run")
     arguments = parser.parse_args(argv)
     command = ["bin/run_pipeline", *(sys.argv[1:] if argv is None else argv)]
     return guarded(lambda: _run(arguments, command), show_traceback=arguments.traceback)
 
 
 def _run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
+    if arguments.print_config:
+        print(printed_text(load_config(Path(arguments.config), arguments.overrides)), end="")
+        return EXIT_DONE
     started = time.time()
     dataset = open_dataset(Path(arguments.config), arguments.overrides, allow_stand_in=not arguments.no_stand_in)
+    split_folds(dataset.config, dataset.cases)  # what is wrong with the patients is told before any file is read
     folder = _folder(dataset, arguments)
     log = RunLog(folder / "log.txt")
     log(f"started: {shlex.join(command)}")
@@ -51,7 +61,7 @@ def _run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
     except Fault:
         discard_untrained(folder)
         raise
-    except KeyboardInterrupt as stop:
+    except (Interrupted, KeyboardInterrupt) as stop:
         name = str(stop) or "SIGINT"
         log(f"stopped by {name}")
         raise Interrupted(f"{name}; {how_to_go_on(folder)}") from None
@@ -66,49 +76,31 @@ def _stages(
     """From the files to the report; gives the table for the terminal."""
     # From here on PyTorch and MONAI are needed, which take seconds to import.
     with hold_signals():
+        from pipeline.commands.folds import side_text, train_and_test, train_folds
         from pipeline.commands.intake import take_in
         from pipeline.commands.outcome import conclude
-        from pipeline.commands.stages import (
-            check_test_crop,
-            keep_to_data,
-            network_for,
-            predict_and_count,
-            prepare,
-            train,
-        )
+        from pipeline.commands.stages import keep_to_data
         from pipeline.training.device import choose_device, describe, tune_cpu
 
     settings = dataset.config.settings
-
-    def say(line: str) -> None:
-        log(line)
-        print(line, file=sys.stderr)
-
     tune_cpu(settings.training.threads)
     device = choose_device(settings.training.device)
     log(f"device: {describe(device)}")
+    for note in plugin_notes(dataset.config):
+        log.say(f"plugin: {note}")
     intake = take_in(dataset)
-    sides = ", ".join(f"{len(cases)} {side}" for side, cases in intake.split.sides().items())
-    say(f"split: {sides} cases")
+    folds = len(intake.folds)
+    log.say(f"split: {folds} folds, which test {len(intake.tested)} cases" if folds else f"split: {side_text(intake)}")
     for warning in intake.warnings:
-        say(f"warning: {warning}")
+        log.say(f"warning: {warning}")
     keep_to_data(folder, intake, resume=resume)
-    network = network_for(dataset, device)  # before the cache is filled: it may refuse its parameters
-    check_test_crop(intake)
-    banks = {side: prepare(intake, side, getattr(intake.split, side)) for side in ("train", "validation")}
-    log(f"prepared {sum(len(bank) for bank in banks.values())} slices, {sum(b.bytes() for b in banks.values())} bytes")
-    state = train(settings, network, banks, folder, device, log, resume=resume)
-    counts = predict_and_count(intake, network, device, folder, say)
+    if folds:
+        trained = train_folds(intake, folder, device, log, resume=resume)
+    else:
+        trained = [train_and_test(intake, folder, folder / "predictions", device, log, resume=resume)]
     return conclude(
-        intake,
-        counts,
-        state,
-        folder,
-        command=command,
-        device=describe(device),
-        started=started,
-        resumed=resume,
-    )
+        intake, trained, folder, command=command, device=describe(device), started=started, resumed=resume
+    )  # fmt: skip
 
 
 def _folder(dataset: Dataset, arguments: argparse.Namespace) -> Path:

@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.commands.arguments import how_to_go_on
 from pipeline.commands.dataset import Dataset
 from pipeline.commands.intake import Intake
 from pipeline.config.schema import Settings
+from pipeline.data.caches import prepared_slices
 from pipeline.data.cases import Case
 from pipeline.data.crops import crop_faults
 from pipeline.data.inspection import knows_spacing
-from pipeline.data.prepared import prepare_cases, sample_of
-from pipeline.data.slices import SliceBank
-from pipeline.errors import ConfigError, Interrupted, raise_all
+from pipeline.data.prepared import Preparation, sample_of
+from pipeline.data.slices import Slices
+from pipeline.errors import ConfigError, raise_all
 from pipeline.evaluation.confusion import CaseCounts, slice_confusions
 from pipeline.inference.masks import mask_bytes
 from pipeline.inference.scans import ScanPredictor, prediction_path
@@ -35,6 +35,7 @@ from pipeline.training.signals import stop_on_signals
 from pipeline.training.validation import ScanDice
 from transforms.chain import PrepareChain
 from transforms.nifti import read_label
+from transforms.plugins import plugin_digest
 
 
 def keep_to_data(folder: Path, intake: Intake, *, resume: bool) -> None:
@@ -43,30 +44,48 @@ def keep_to_data(folder: Path, intake: Intake, *, resume: bool) -> None:
     Raises
     ------
     ConfigError
-        When files or split have changed since: a patient who was trained on could be tested.
+        When files, split or the code of a plugin have changed since: a patient who was trained on could be tested.
     """
-    known, found = folder / "split.json", intake.split.as_json()
-    fingerprint = folder / "checkpoints" / "data.json"
+    known, found = folder / "split.json", intake.split_json()
+    fingerprint, marks = folder / "checkpoints" / "data.json", [intake.fingerprint, *_plugin_marks(intake)]
     if resume and fingerprint.exists():
         same = json.loads(known.read_text(encoding="utf-8")) == found
-        if not same or json.loads(fingerprint.read_text(encoding="utf-8")) != intake.fingerprint:
+        if not same or json.loads(fingerprint.read_text(encoding="utf-8")) != marks:
+            code = " or the plugins" if marks[1:] else ""
             raise ConfigError(
-                "the data are not those that the run was started with", where=str(folder),
+                f"the data{code} are not those that the run was started with", where=str(folder),
                 remedy="Put the files back, or start a new run without --resume",
             )  # fmt: skip
         return
     write_json(known, found)
-    write_json(fingerprint, intake.fingerprint)
+    write_json(fingerprint, marks)
 
 
-def prepare(intake: Intake, name: str, cases: Sequence[Case]) -> SliceBank:
-    """Run the prepare chain over cases and stack their slices."""
-    settings, options = intake.settings, intake.dataset.options
-    chain = PrepareChain(settings.transforms.prepare, options)
+def _plugin_marks(intake: Intake) -> list[str]:
+    """A digest of each plugin's source: the same config would be another run with other code."""
+    config = intake.dataset.config
+    return [plugin_digest(config.locate(text)) for text in config.settings.plugins]
+
+
+def prepare(intake: Intake, name: str, cases: Sequence[Case], say: Callable[[str], None] | None = None) -> Slices:
+    """Run the prepare chain over cases, unless their slices are kept on disk.
+
+    Parameters
+    ----------
+    intake
+        Of the dataset.
+    name
+        Of the side, where its progress is shown.
+    cases
+        Of one side.
+    say
+        Takes what the user should know; else it is shown with the progress.
+    """
+    config, options = intake.dataset.config, intake.dataset.options
+    data, chain = intake.settings.data, PrepareChain(intake.settings.transforms.prepare, options)
+    job = Preparation(chain, tuple(cases), intake.facts, options, len(data.classes), data.context)
     with stage(f"prepare {name}", len(cases), "cases") as progress:
-        samples = prepare_cases(chain, cases, progress.advance)
-    raise_all(crop_faults(chain, cases, intake.facts, options, lambda number: samples[number]["image"]))
-    return SliceBank(cases, samples, len(settings.data.classes), settings.data.context)
+        return prepared_slices(config, job, progress.advance, say or progress.write)
 
 
 def check_test_crop(intake: Intake) -> None:
@@ -91,15 +110,15 @@ def network_for(dataset: Dataset, device: torch.device) -> nn.Module:
 
 
 def train(
-    settings: Settings, network: nn.Module, banks: dict[str, SliceBank], folder: Path, device: torch.device,
-    log: Callable[[str], None], *, resume: bool,
+    settings: Settings, network: nn.Module, banks: dict[str, Slices], folder: Path, device: torch.device,
+    log: Callable[[str], None], *, resume: bool, name: str = "train",
 ) -> TrainingState:  # fmt: skip
     """Train; the network ends with the weights that were best on the validation patients.
 
     Raises
     ------
     Interrupted
-        With how to go on.
+        When a signal asked for it; the folder's ``last.pt`` holds where it was.
     """
     loss = build_loss(settings.loss).to(device)
     validate = ScanDice(banks["validation"].to(device), loss, settings.inference)
@@ -110,11 +129,8 @@ def train(
     slices_per_step = len(banks["train"]) / trainer.steps_per_epoch
     total = None if trainer.budget_seconds is not None else round(trainer.total_steps * slices_per_step)
     before = round(trainer.state.step * slices_per_step)
-    with stop_on_signals() as stop, stage("train", total, "slices", before) as progress:
-        try:
-            state = trainer.fit(progress, stop, log, lambda: write_history(folder, trainer.state.history))
-        except Interrupted as reason:
-            raise Interrupted(f"{reason}; {how_to_go_on(folder)}") from reason
+    with stop_on_signals() as stop, stage(name, total, "slices", before) as progress:
+        state = trainer.fit(progress, stop, log, lambda: write_history(folder, trainer.state.history))
     write_history(folder, state.history)
     network.load_state_dict(load_checkpoint(folder / "checkpoints" / "best.pt")["network"])
     return state
@@ -131,23 +147,36 @@ def write_history(folder: Path, history: Sequence[dict[str, Any]]) -> None:
 
 
 def predict_and_count(
-    intake: Intake,
-    network: nn.Module,
-    device: torch.device,
-    folder: Path,
-    say: Callable[[str], None],
-) -> list[CaseCounts]:
-    """Predict the test cases, write their masks, and count them against their labels on the original grid."""
+    intake: Intake, network: nn.Module, device: torch.device, predictions: Path, say: Callable[[str], None],
+    name: str = "predict",
+) -> list[CaseCounts]:  # fmt: skip
+    """Predict the test cases, write their masks, and count them against their labels on the original grid.
+
+    Parameters
+    ----------
+    intake
+        Whose test side is predicted.
+    network
+        Trained, on the device.
+    device
+        To predict on.
+    predictions
+        The folder of the masks.
+    say
+        Is told in a sentence when memory did not suffice.
+    name
+        Of the stage, where its progress is shown.
+    """
     config = intake.dataset.config
     settings, options, cases = config.settings, intake.dataset.options, intake.split.test
     chain = PrepareChain(settings.transforms.prepare, options, keys=("image",))
     predictor = ScanPredictor(network, chain, device, settings.data.context, settings.inference, say=say)
     counts = []
     slices = sum(intake.facts[case.id].slices for case in cases)
-    with stage("predict", slices, "slices") as progress:
+    with stage(name, slices, "slices") as progress:
         for prediction in predictor(cases):
             case = prediction.case
-            write_bytes(prediction_path(folder / "predictions", case), mask_bytes(prediction.mask, case.image))
+            write_bytes(prediction_path(predictions, case), mask_bytes(prediction.mask, case.image))
             assert case.label is not None
             label = read_label(case.label, options)
             volume = None

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["PHANTOM", "Example", "ReportContent"]
+__all__ = ["PHANTOM", "Example", "FoldContent", "ReportContent"]
 
 PHANTOM = "PHANTOM — synthetic images, not patients"  # stands wherever synthetic data could be taken for patients
 _OPPOSITE = {"R": "LR", "L": "LR", "A": "AP", "P": "AP", "S": "SI", "I": "SI"}
@@ -61,6 +61,26 @@ class Example:
 
 
 @dataclass(frozen=True, eq=False)
+class FoldContent:
+    """How one fold of a cross-validation was trained.
+
+    Parameters
+    ----------
+    history, best_epoch
+        As in `ReportContent`.
+    """
+
+    history: list[dict[str, Any]]
+    best_epoch: int
+
+    @property
+    def best_dice(self) -> float | None:
+        """Mean validation Dice of the epoch that was kept; None where none was validated."""
+        found = [row.get("validation_dice") for row in self.history if row["epoch"] == self.best_epoch]
+        return found[0] if found else None
+
+
+@dataclass(frozen=True, eq=False)
 class ReportContent:
     """All that the plots and the report show.
 
@@ -77,19 +97,22 @@ class ReportContent:
     warnings
         Sentences that a reader must know, such as leaks that were allowed.
     summary, cases, patients
-        Of `pipeline.evaluation.aggregation.Evaluation`.
+        Of `pipeline.evaluation.aggregation.Evaluation`; of a cross-validation, the summary has "folds", as
+        `pipeline.evaluation.folds.fold_figures` gives them.
     history
         One row an epoch: "epoch", "step", "seconds", "slices_per_second", "learning_rate", "train_loss" and, where
         validated, "validation_loss", "validation_dice" and "dice_<class>", any of which may be NaN.
     best_epoch
         The epoch whose network was kept.
+    folds
+        How each fold of a cross-validation was trained; `history` and `best_epoch` are then empty and 0.
     examples
         At least one; the first is the one that predicted_mask_channel_<k>.png shows.
     captions
         One an example.
     dataset
-        One row a split: "split", "patients", "scans", "cases", "slices", "sizes", "spacing" and, for each class,
-        "slices_with_<class>" and "voxels_<class>".
+        One row a side of the split, or what a fold tests: "split", "patients", "scans", "cases", "slices", "sizes",
+        "spacing" and, for each class, "slices_with_<class>" and "voxels_<class>".
     config_text
         The resolved config, YAML.
     provenance
@@ -100,7 +123,8 @@ class ReportContent:
     Raises
     ------
     ValueError
-        If there is no example, the captions or an example's Dice do not fit, or the summary is of other classes.
+        If there is no example, the captions or an example's Dice do not fit, or the summary is of other classes or
+        folds.
     """
 
     title: str
@@ -119,12 +143,16 @@ class ReportContent:
     config_text: str
     provenance: dict[str, Any]
     repeat: str
+    folds: tuple[FoldContent, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.examples or len(self.examples) != len(self.captions):
             raise ValueError(f"{len(self.examples)} examples with {len(self.captions)} captions, expected one each")
         if list(self.classes) != list(self.summary["classes"]):
             raise ValueError(f"the summary is of {self.summary['classes']}, the report of {list(self.classes)}")
+        told = len(self.summary.get("folds", {}).get("each", ()))
+        if told != len(self.folds):
+            raise ValueError(f"the summary is of {told} folds, the report of {len(self.folds)}")
         for example in self.examples:
             missing = [name for name in self.classes if name not in example.dice]
             if missing:

@@ -149,15 +149,15 @@ def _draw_outlines(axes: Axes, example: Example, n_classes: int) -> None:
     axes.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=hanging.aspect, interpolation="nearest")
     for class_id in range(1, n_classes):
         colour = colours.class_colour(class_id)
-        _draw_outline(axes, hanging(example.reference == class_id), colour, "reference")
+        draw_outline(axes, hanging(example.reference == class_id), colour, "reference")
         paler = colours.mixed(colour, "#ffffff", 0.3)  # to be told apart where both run along each other
-        _draw_outline(axes, hanging(example.prediction == class_id), paler, "prediction")
+        draw_outline(axes, hanging(example.prediction == class_id), paler, "prediction")
     axes.set_xlim(-0.5, image.shape[1] - 0.5)
     axes.set_ylim(image.shape[0] - 0.5, -0.5)
     _mark_edges(axes, hanging)
 
 
-def _draw_outline(axes: Axes, mask: np.ndarray, colour: str, role: str) -> None:
+def draw_outline(axes: Axes, mask: np.ndarray, colour: str, role: str) -> None:
     if mask.any():
         inside = np.pad(mask.astype(float), 1)  # so that outlines close at the image's edge
         rows, columns = (np.arange(-1, length + 1) for length in mask.shape)

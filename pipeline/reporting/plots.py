@@ -1,8 +1,7 @@
-"""Curves of the training and bars of the scores, and the writing of every plot of a run."""
+"""Bars of the scores, and the writing of every plot of a run."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +10,18 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
 from pipeline.reporting import colours
 from pipeline.reporting.content import ReportContent
+from pipeline.reporting.curves import loss_figure
 from pipeline.reporting.overlays import mask_figure, overlay_figure
 from pipeline.reporting.sheets import in_house_style, new_sheet, png
-from pipeline.reporting.wording import count, legend_label, plural, rate, shortened
+from pipeline.reporting.wording import count, plural, rate, shortened
 from pipeline.runs import write_bytes
 
-__all__ = ["OVERLAY_TITLE", "dice_figure", "extent", "loss_figure", "save_plots"]
+__all__ = ["OVERLAY_TITLE", "dice_figure", "extent", "save_plots"]
 
 OVERLAY_TITLE = "Outlines of the reference and the prediction"
-_CURVES = {"left": 0.72, "width": 5.7, "sheet": 8.35}  # inches
-_MOST_NAMED = 24  # curves that get a colour and a name of their own
-_FEW_EPOCHS = 30  # up to here each epoch gets a marker
 _BAR, _SPACE = 0.34, 0.3  # inches: width of a bar, between groups
 _ROW, _LOW_ROW = 2.6, 1.4  # inches: height of a row of bars, and of one of many
 _GROUPS_PER_ROW = 7
@@ -68,79 +64,6 @@ def save_plots(content: ReportContent, folder: Path) -> list[Path]:
         paths.append(folder / f"predicted_mask_channel_{class_id}.png")
         write_bytes(paths[-1], png(mask_figure(first, content.classes, class_id, synthetic=synthetic)))
     return paths
-
-
-# ---------------------------------------------------------------- curves
-
-
-@in_house_style
-def loss_figure(content: ReportContent) -> Figure:
-    """Show the training: both losses above, Dice of the validation patients below, the best epoch marked."""
-    history, names = content.history, content.classes[1:]
-    named = len(names) <= _MOST_NAMED
-    low = max(2.5, 0.17 * (len(names) + 2)) if named else 2.5
-    sheet = new_sheet(
-        _CURVES["sheet"], 2.1 + 0.3 + low + 0.5, title=f"{shortened(content.name, 50)}: training",
-        subtitles=[_best(content)], synthetic=content.synthetic,
-    )  # fmt: skip
-    losses = sheet.axes(_CURVES["left"], 0.05, _CURVES["width"], 2.1)
-    dice = sheet.axes(_CURVES["left"], 2.45, _CURVES["width"], low)
-    _curve(losses, history, "train_loss", label="training", color=colours.INK, linewidth=1.6)
-    _curve(losses, history, "validation_loss", label="validation", color="#d9541e", linewidth=1.6, linestyle="dashed")
-    losses.set_ylabel("loss")
-    for class_id, name in enumerate(names, start=1):
-        if named:
-            look = {"color": colours.class_colour(class_id), "linestyle": colours.class_linestyle(class_id)}
-            _curve(dice, history, f"dice_{name}", label=legend_label(name, 18), linewidth=1.3, **look)
-        else:
-            label = f"each of {len(names)} classes" if class_id == 1 else None
-            _curve(dice, history, f"dice_{name}", label=label, linewidth=0.5, color=colours.BACKGROUND)
-    _curve(dice, history, "validation_dice", label="mean", color=colours.INK, linewidth=2.2)
-    dice.set(ylabel="validation Dice", ylim=(0, 1), xlabel="epoch")
-    for axes in (losses, dice):
-        _finish_curves(axes, history, content.best_epoch)
-    losses.tick_params(labelbottom=False)
-    return sheet.figure
-
-
-def _best(content: ReportContent) -> str:
-    """Say which epoch was kept."""
-    epochs = plural(len(content.history), "epoch")
-    found = [row.get("validation_dice") for row in content.history if row["epoch"] == content.best_epoch]
-    if not found:
-        return f"{epochs}, none of them validated"
-    return f"{epochs}; the best, which was kept: epoch {content.best_epoch}, mean validation Dice {rate(found[0])}"
-
-
-def _curve(axes: Axes, history: Sequence[Mapping[str, Any]], key: str, *, label: str | None, **look: Any) -> None:
-    """Draw one column of the history; epochs without a finite value are passed over."""
-    points = [(row["epoch"], row[key]) for row in history if _is_number(row.get(key))]
-    if points:
-        marker = "o" if len(points) <= _FEW_EPOCHS else None
-        epochs, values = zip(*points, strict=True)
-        axes.plot(epochs, values, label=label, marker=marker, markersize=3.2, clip_on=False, **look)
-
-
-def _is_number(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
-
-
-def _finish_curves(axes: Axes, history: Sequence[Mapping[str, Any]], best_epoch: int) -> None:
-    axes.grid(visible=True, axis="y")
-    axes.yaxis.set_label_coords(-0.095, 0.5)
-    axes.ticklabel_format(axis="y", scilimits=(-3, 4))  # a huge loss must not push its label off the sheet
-    if not axes.lines:
-        axes.text(0.5, 0.5, "no values", transform=axes.transAxes, ha="center", va="center", color=colours.MUTED)
-    epochs = [row["epoch"] for row in history] or [1]
-    axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    if best_epoch in epochs:
-        axes.axvline(best_epoch, color=colours.MUTED, linewidth=1.0, linestyle="dotted", label="best epoch", zorder=0)
-    if axes.lines:
-        axes.legend(loc="upper left", bbox_to_anchor=(1.015, 1.0), borderaxespad=0, labelspacing=0.35)
-
-
-# ---------------------------------------------------------------- bars
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 
 from pipeline.reporting import colours
 from pipeline.reporting.content import PHANTOM, Example, ReportContent
+from pipeline.reporting.curves import loss_figure
 from pipeline.reporting.overlays import mask_figure, overlay_figure
-from pipeline.reporting.plots import dice_figure, extent, loss_figure
-from pipeline.reporting.rows import class_rows, dataset_rows, unit_table
+from pipeline.reporting.plots import dice_figure, extent
+from pipeline.reporting.rows import class_rows, dataset_rows, fold_rows, unit_table
 from pipeline.reporting.sheets import png, svg
 from pipeline.reporting.wording import NONE, count, duration, flat, gibibytes, plural, rate
 
@@ -61,6 +62,7 @@ def render_report(content: ReportContent) -> str:
         verdict=_verdict(content),
         trust=_trust(summary),
         class_rows=class_rows(content),
+        fold_rows=fold_rows(content),
         charts={"dice": _chart(dice_figure(content), "dice"), "loss": _chart(loss_figure(content), "loss")},
         overlays=_overlays(content),
         masks=_masks(content),

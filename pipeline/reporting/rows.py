@@ -10,7 +10,7 @@ from pipeline.reporting.colours import LEVELS, class_colour
 from pipeline.reporting.content import ReportContent
 from pipeline.reporting.wording import count, interval, percent, rate
 
-__all__ = ["MOST_ROWS", "Score", "UnitTable", "class_rows", "dataset_rows", "unit_table"]
+__all__ = ["MOST_ROWS", "Score", "UnitTable", "class_rows", "dataset_rows", "fold_rows", "unit_table"]
 
 MOST_ROWS = 600
 _MOST_CELLS = 20_000  # a page with more is slow to open on a telephone
@@ -109,6 +109,33 @@ def _unit_row(
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
+
+
+def fold_rows(content: ReportContent) -> list[dict[str, Any]]:
+    """Rows of the table of folds: each fold, then the mean over the folds and their standard deviation.
+
+    Returns
+    -------
+    list of dict
+        "name"; "facts", the fold's patients, its best epoch and the validation Dice of that, empty for the last two
+        rows; "cells", the Dice per scan: the mean over the classes, then each class. Empty without folds.
+    """
+    if not content.folds:
+        return []
+    figures, rows = content.summary["folds"], []
+    for fold, trained in zip(figures["each"], content.folds, strict=True):
+        facts = [count(fold["n_patients"]), count(fold["best_epoch"]), rate(trained.best_dice)]
+        rows.append({"name": f"fold {fold['fold']}", "facts": facts, "cells": _fold_cells(fold["dice"], content)})
+    spread = figures["spread"]["dice"]
+    for name, key in (("mean of the folds", "mean"), ("standard deviation", "sd")):
+        rows.append({"name": name, "facts": [], "cells": _fold_cells(spread, content, key)})
+    return rows
+
+
+def _fold_cells(dice: Mapping[str, Any], content: ReportContent, key: str | None = None) -> list[str]:
+    of_scans = dice["scan"]
+    found = [of_scans["foreground"], *(of_scans["classes"][name] for name in content.classes[1:])]
+    return [rate(one if key is None else one[key]) for one in found]
 
 
 def dataset_rows(content: ReportContent) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from pipeline import runs
 from pipeline.errors import ConfigError, RunError
 from pipeline.runs import (
     RunLog,
+    create_fold_folder,
     create_run_folder,
     existing_run_folder,
     git_commit,
@@ -318,3 +319,40 @@ def test_a_folder_of_the_users_is_never_discarded(tmp_path: Path) -> None:
     (out / "notes.txt").write_text("keep")
     with pytest.raises(ConfigError, match="not empty"):
         runs.create_run_folder(tmp_path, "x", out)
+
+
+def test_a_fold_has_a_folder_that_is_found_again(tmp_path: Path) -> None:
+    fold = create_fold_folder(tmp_path, 3, "name: a\n")
+    assert fold == tmp_path / "fold_3"
+    (fold / "log.txt").write_text("so far")
+    assert create_fold_folder(tmp_path, 3, "name: a\n") == fold
+    assert sorted(path.name for path in fold.iterdir()) == ["checkpoints", "config.yaml", "evaluation", "log.txt"]
+    assert (fold / "log.txt").read_text() == "so far"
+    assert (fold / "config.yaml").read_text() == "name: a\n"
+    (tmp_path / "fold_4").write_text("a file")
+    with pytest.raises(RunError, match="cannot be written") as fault:
+        create_fold_folder(tmp_path, 4, "")
+    assert fault.value.where == str(tmp_path / "fold_4")
+
+
+def test_folds_that_never_trained_are_nothing_to_keep(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    create_run_folder(tmp_path, "a", out)
+    write_text(out / "config.yaml", "")
+    fold = create_fold_folder(out, 0, "")
+    write_text(fold / "split.json", "[]")
+    assert create_run_folder(tmp_path, "a", out) == out
+    write_bytes(fold / "checkpoints" / "last.pt", b"weights")
+    with pytest.raises(ConfigError, match="not empty"):
+        create_run_folder(tmp_path, "a", out)
+
+
+def test_a_folds_lines_are_in_its_runs_log_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = RunLog(tmp_path / "log.txt")
+    fold = RunLog(tmp_path / "fold.txt", log, "fold 1 (2 of 5)")
+    fold("silent")
+    fold.say("aloud")
+    log.say("of the run")
+    texts = [[line.split(" s  ")[1] for line in path.read_text().splitlines()] for path in (fold.path, log.path)]
+    assert texts == [["silent", "aloud"], ["fold 1 (2 of 5): silent", "fold 1 (2 of 5): aloud", "of the run"]]
+    assert capsys.readouterr().err.splitlines() == ["fold 1 (2 of 5): aloud", "of the run"]

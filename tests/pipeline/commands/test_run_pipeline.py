@@ -313,7 +313,7 @@ def test_volumes_of_two_planes_are_refused(
         image = opened(tmp_path / name / "p3.nii.gz")
         write_nifti(tmp_path / name / "p3.nii.gz", np.asanyarray(image.dataobj), (2.5, 1.0, 1.0))
     assert run_pipeline(project / "configs/folders.yaml", *folders) == 2
-    assert "axis 0 such as p3" in capsys.readouterr().err
+    assert "sagittal such as p3" in capsys.readouterr().err
     assert run_pipeline(project / "configs/folders.yaml", *folders, "--set", "data.axis=2") == 0
 
 

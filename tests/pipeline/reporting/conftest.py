@@ -12,7 +12,8 @@ import pytest
 from pipeline.evaluation import overlap
 from pipeline.evaluation.aggregation import evaluate
 from pipeline.evaluation.confusion import CaseCounts, slice_confusions
-from pipeline.reporting.content import Example, ReportContent
+from pipeline.evaluation.folds import fold_figures
+from pipeline.reporting.content import Example, FoldContent, ReportContent
 
 CLASSES = ("background", "bone", "rectum")
 
@@ -80,6 +81,22 @@ def make_content() -> Callable[..., ReportContent]:
             "repeat": "bin/run_pipeline runs/small/001/config.yaml",
         }  # fmt: skip
         return ReportContent(**(given | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_folds(make_content: Callable[..., ReportContent]) -> Callable[..., ReportContent]:
+    def make(number: int = 3, epochs: int = 4, classes: tuple[str, ...] = CLASSES, **changes: Any) -> ReportContent:
+        """A cross-validation: fold k tests k + 1 patients, and its best epoch is k + 1."""
+        counts = [counted(k + 1, 3, len(classes)) for k in range(number)]
+        summaries = [evaluate(one, classes, resamples=100, seed=k).summary for k, one in enumerate(counts)]
+        history = [[epoch(n, classes, validation_dice=n / (n + k + 1)) for n in range(1, epochs + 1)]
+                   for k in range(number)]  # fmt: skip
+        best = [min(k + 1, epochs) for k in range(number)]
+        pooled = make_content(classes).summary | {"folds": fold_figures(summaries, best)}
+        folds = tuple(FoldContent(rows, kept) for rows, kept in zip(history, best, strict=True))
+        return make_content(classes, **({"history": [], "best_epoch": 0, "summary": pooled, "folds": folds} | changes))
 
     return make
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.reporting.content import Example, ReportContent
+from pipeline.reporting.content import Example, FoldContent, ReportContent
 
 MASK = np.zeros((4, 3), dtype=np.uint8)
 
@@ -42,6 +42,16 @@ def test_content_that_does_not_fit_together_is_refused(
         make_content(summary={"classes": ["background", "other"]})
     with pytest.raises(ValueError, match="lacks rectum"):
         make_content(examples=(make_example(MASK, dice={"background": 1.0, "bone": None}),), captions=("one",))
+
+
+def test_folds_and_their_figures_belong_together(make_folds: Callable[..., ReportContent]) -> None:
+    content = make_folds()
+    with pytest.raises(ValueError, match="the summary is of 3 folds, the report of 2"):
+        make_folds(folds=content.folds[:2])
+    with pytest.raises(ValueError, match="of 3 folds, the report of 0"):
+        make_folds(folds=())
+    assert content.folds[1].best_dice == 0.5
+    assert FoldContent(content.folds[1].history, 9).best_dice is None
 
 
 def test_content_is_light_and_plots_leave_pyplot_alone() -> None:

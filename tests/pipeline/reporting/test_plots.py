@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import matplotlib
-import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
@@ -16,8 +13,9 @@ from matplotlib.text import Text
 from pipeline.errors import RunError
 from pipeline.reporting import colours
 from pipeline.reporting.content import PHANTOM, ReportContent
+from pipeline.reporting.curves import loss_figure
 from pipeline.reporting.overlays import mask_figure, overlay_figure
-from pipeline.reporting.plots import dice_figure, loss_figure, save_plots
+from pipeline.reporting.plots import dice_figure, save_plots
 from pipeline.reporting.sheets import png, svg
 
 Make = Callable[..., ReportContent]
@@ -78,9 +76,17 @@ LONG = (
 )
 
 
-@pytest.mark.parametrize("classes", [("background", "bone", "rectum"), LONG, ("background", "_hidden")])
-def test_no_text_is_cut_or_lies_on_another(make_content: Make, classes: tuple[str, ...], make_example: Any) -> None:
-    content = make_content(classes, name="a long name of a config " * 5)
+FEW = ("background", "bone", "rectum")
+
+
+@pytest.mark.parametrize(
+    ("classes", "folds"), [(FEW, 0), (LONG, 0), (("background", "_hidden"), 0), (FEW, 10), (FEW, 40)]
+)
+def test_no_text_is_cut_or_lies_on_another(
+    make_content: Make, make_folds: Make, classes: tuple[str, ...], folds: int
+) -> None:
+    name = "a long name of a config " * 5
+    content = make_folds(folds, classes=classes, name=name) if folds else make_content(classes, name=name)
     for example in content.examples:
         object.__setattr__(example, "case", "case_with_a_very_long_name_" * 6)
     for name, figure in figures(content).items():
@@ -115,70 +121,6 @@ def test_a_users_own_settings_change_nothing(make_content: Make) -> None:
         assert png(loss_figure(content)) == before
         assert dict(matplotlib.rcParams) == kept
     assert imread(io.BytesIO(before)).shape[1] > 600
-
-
-# ---------------------------------------------------------------- curves
-
-
-def line(figure: Figure, panel: int, label: str) -> tuple[list[float], list[float]]:
-    (found,) = [one for one in figure.axes[panel].lines if one.get_label() == label]
-    x, y = np.asarray(found.get_xdata(), dtype=float), np.asarray(found.get_ydata(), dtype=float)
-    return x.tolist(), y.tolist()
-
-
-def test_curves_show_the_history(make_content: Make) -> None:
-    figure = loss_figure(make_content())
-    assert line(figure, 0, "training") == ([1, 2, 3, 4], [1, 1 / 2, 1 / 3, 1 / 4])
-    assert line(figure, 0, "validation") == ([1, 2, 3, 4], [1.5, 0.75, 0.5, 0.375])
-    assert line(figure, 1, "mean") == ([1, 2, 3, 4], [1 / 2, 1 - 1 / 3, 3 / 4, 4 / 5])
-    assert line(figure, 1, "bone") == ([1, 2, 3, 4], [1 - 1 / 3, 3 / 4, 4 / 5, 1 - 1 / 6])
-    assert figure.axes[1].get_ylim() == (0, 1)
-    for panel in (0, 1):
-        assert line(figure, panel, "best epoch")[0] == [3, 3]
-    assert "epoch 3, mean validation Dice 0.750" in figure.texts[2].get_text()
-
-
-def test_epochs_without_validation_or_with_nan_are_passed_over(make_content: Make, make_epoch: Any) -> None:
-    classes = ("background", "bone", "rectum")
-    nan = {"dice_bone": math.nan, "validation_loss": math.inf}
-    bare = {key: value for key, value in make_epoch(2, classes).items() if "dice" not in key and "valid" not in key}
-    rows = [make_epoch(1, classes, **nan), bare, make_epoch(3, classes, dice_rectum=None)]
-    figure = loss_figure(make_content(history=rows, best_epoch=3))
-    assert line(figure, 0, "training")[0] == [1, 2, 3]
-    assert line(figure, 0, "validation")[0] == [3]
-    assert line(figure, 1, "bone")[0] == [3]
-    assert line(figure, 1, "rectum")[0] == [1]
-    assert line(figure, 1, "mean")[0] == [1, 3]
-
-
-@pytest.mark.parametrize(("epochs", "marked"), [(1, True), (300, False)])
-def test_one_epoch_and_many_can_be_read(make_content: Make, epochs: int, marked: bool) -> None:
-    figure = loss_figure(make_content(epochs=epochs, best_epoch=epochs))
-    figure.canvas.draw()
-    curve = figure.axes[0].lines[0]
-    assert (curve.get_marker() == "o") is marked  # a single point has no line
-    labels = [text.get_text() for text in figure.axes[1].get_xticklabels() if text.get_text()]
-    assert 1 <= len(labels) <= 12
-    assert all(label.isdigit() for label in labels)
-    low, high = figure.axes[1].get_xlim()
-    assert low <= 1 <= epochs <= high
-
-
-@pytest.mark.parametrize("history", [[], [{"epoch": 1, "train_loss": math.nan}]])
-def test_a_history_without_values_says_so(make_content: Make, history: list[dict[str, Any]]) -> None:
-    figure = loss_figure(make_content(history=history, best_epoch=0))
-    assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["no values", "no values"]
-    assert "none of them validated" in figure.texts[2].get_text()
-
-
-def test_many_classes_share_one_colour_in_the_curves(make_content: Make) -> None:
-    classes = ("background", *(f"organ {number}" for number in range(40)))
-    legend = loss_figure(make_content(classes)).axes[1].get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["each of 40 classes", "mean", "best epoch"]
-
-
-# ---------------------------------------------------------------- bars
 
 
 def test_bars_are_the_summary(make_content: Make) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from io import BytesIO
 
+import numpy as np
 import pytest
 from matplotlib.image import imread
 
@@ -170,6 +171,26 @@ def test_cases_and_patients_stand_in_tables(make_content: Make, page: Page) -> N
         if row["class"] == "bone":
             assert by_name[row["case"]][2] == f"{row['dice']:.3f}"
     assert [by_name[f"case_0_{index}"][3] for index in (0, 1)] == ["0.000 missed", "– spurious"]
+
+
+def test_folds_stand_in_a_table(make_folds: Make, make_content: Make) -> None:
+    content = make_folds()
+    page = Page(render_report(content))
+    table = next(table for table in page.tables if table[0][0].strip() == "fold")
+    cells = [[cell.strip() for cell in row] for row in table]
+    assert cells[0] == ["fold", "patients", "best epoch", "validation Dice", "mean", "bone", "rectum"]
+    for number, fold in enumerate(content.summary["folds"]["each"]):
+        dice = fold["dice"]["scan"]
+        expected = [dice["foreground"], dice["classes"]["bone"], dice["classes"]["rectum"]]
+        facts = [f"fold {number}", str(number + 1), str(number + 1), "0.500"]
+        assert cells[1 + number] == [*facts, *(f"{value:.3f}" for value in expected)]
+    means = [fold["dice"]["scan"]["foreground"] for fold in content.summary["folds"]["each"]]
+    assert cells[4][:3] == ["mean of the folds", "", f"{np.mean(means):.3f}"]
+    assert cells[5][:3] == ["standard deviation", "", f"{np.std(means, ddof=1):.3f}"]
+    assert "cross-validated in 3 folds" in page.text
+    assert "#folds" in [attributes.get("href") for tag, attributes in page.tags if tag == "a"]
+    single = Page(render_report(make_content()))
+    assert "fold" not in single.text and "#folds" not in [one.get("href") for _, one in single.tags]
 
 
 def test_what_is_none_is_a_dash_and_never_nan(make_content: Make, make_epoch: Callable[..., dict[str, object]]) -> None:

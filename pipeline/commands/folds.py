@@ -1,0 +1,159 @@
+"""One network, trained and tested: a whole run or one fold of it; and the folds of a run, one after the other."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.commands.intake import Intake
+from pipeline.commands.stages import check_test_crop, keep_to_data, network_for, predict_and_count, prepare, train
+from pipeline.config.resolved import resolved_text
+from pipeline.data.cases import Case
+from pipeline.evaluation import aggregation, tables
+from pipeline.evaluation.confusion import CaseCounts
+from pipeline.inference.scans import prediction_path
+from pipeline.runs import RunLog, create_fold_folder, write_text
+from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.training.state import TrainingState
+
+_COUNTS = "counts.pt"
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What became of one network.
+
+    Attributes
+    ----------
+    intake
+        What it was trained and tested on.
+    state
+        How its training ended.
+    counts
+        One a test case.
+    """
+
+    intake: Intake
+    state: TrainingState
+    counts: Sequence[CaseCounts]
+
+
+def train_and_test(
+    intake: Intake, folder: Path, predictions: Path, device: torch.device, log: RunLog, *, resume: bool, name: str = ""
+) -> Trained:
+    """Prepare, train, predict the test cases and count them.
+
+    Parameters
+    ----------
+    intake
+        Of the whole run, or of one fold.
+    folder
+        Of the run or of the fold; its ``checkpoints/`` exists.
+    predictions
+        The folder of the masks.
+    device
+        To train and predict on.
+    log
+        Of the run or of the fold.
+    resume
+        Whether to go on from what is in the folder: a network that was tested is not trained again.
+    name
+        Of the fold, where its progress is shown.
+
+    Raises
+    ------
+    Interrupted
+        When a signal asked for it; what is needed to go on has been saved.
+    """
+    keep_to_data(folder, intake, resume=resume)
+    done = _tested(intake, folder) if resume else None
+    if done is not None:
+        log.say("was trained and tested before")
+        return done
+    of_fold = f", {name}" if name else ""
+    network = network_for(intake.dataset, device)  # before the cache is filled: it may refuse its parameters
+    check_test_crop(intake)
+    sides = intake.split.sides()
+    banks = {side: prepare(intake, f"{side}{of_fold}", sides[side], log.say) for side in ("train", "validation")}
+    log(f"prepared {sum(len(bank) for bank in banks.values())} slices, {sum(b.bytes() for b in banks.values())} bytes")
+    state = train(intake.settings, network, banks, folder, device, log, resume=resume, name=f"train{of_fold}")
+    counts = predict_and_count(intake, network, device, predictions, log.say, name=f"predict{of_fold}")
+    save_checkpoint(folder / "checkpoints" / _COUNTS, {"counts": [_plain(one) for one in counts]})
+    return Trained(intake, state, counts)
+
+
+def train_folds(intake: Intake, folder: Path, device: torch.device, log: RunLog, *, resume: bool) -> list[Trained]:
+    """`train_and_test` for every fold, each from the config's seed; their masks come together in one folder.
+
+    A fold's checkpoints, history, log and evaluation are in ``fold_<number>/`` of the run's folder.
+    """
+    if intake.settings.training.budget:
+        log.say(f"training.budget: {intake.settings.training.budget} for each of the {len(intake.folds)} folds")
+    results = []
+    for number, part in enumerate(intake.folds):
+        name = f"fold {number} ({number + 1} of {len(intake.folds)})"
+        where = create_fold_folder(folder, number, resolved_text(part.dataset.config))
+        own_log = RunLog(where / "log.txt", log, name)
+        own_log.say(side_text(part))
+        trained = train_and_test(part, where, folder / "predictions", device, own_log, resume=resume, name=name)
+        write_evaluation(score(trained.counts, part, folder / "predictions"), where / "evaluation")
+        results.append(trained)
+        gc.collect()  # a fold's slices and network are gone before the next one's come
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+    return results
+
+
+def side_text(intake: Intake) -> str:
+    """How many cases each side has."""
+    return ", ".join(f"{len(cases)} {side}" for side, cases in intake.split.sides().items()) + " cases"
+
+
+def score(counts: Sequence[CaseCounts], intake: Intake, predictions: Path) -> aggregation.Evaluation:
+    """Evaluate test cases that were counted, with the files that they were counted from."""
+    settings = intake.settings
+    return aggregation.evaluate(
+        counts, settings.data.classes, seed=settings.seed, resamples=settings.evaluation.resamples,
+        confidence=settings.evaluation.confidence,
+        files={case.id: _files(case, predictions) for case in intake.tested},
+    )  # fmt: skip
+
+
+def _files(case: Case, predictions: Path) -> tuple[str, str]:
+    return str(prediction_path(predictions, case)), str(case.label)
+
+
+def write_evaluation(evaluation: aggregation.Evaluation, folder: Path) -> None:
+    """Write the tables and the summary of an evaluation."""
+    write_text(folder / "cases.csv", tables.cases_csv(evaluation))
+    write_text(folder / "scans.csv", tables.scans_csv(evaluation))
+    write_text(folder / "patients.csv", tables.patients_csv(evaluation))
+    write_text(folder / "summary.json", tables.summary_json(evaluation))
+
+
+def _tested(intake: Intake, folder: Path) -> Trained | None:
+    """What a network that was trained and tested left in its folder; None where it did not come that far."""
+    checkpoints = folder / "checkpoints"
+    if not (checkpoints / _COUNTS).exists():
+        return None
+    counts = [CaseCounts(**_arrays(one)) for one in load_checkpoint(checkpoints / _COUNTS)["counts"]]
+    return Trained(intake, TrainingState(**load_checkpoint(checkpoints / "last.pt")["state"]), counts)
+
+
+def _plain(counts: CaseCounts) -> dict[str, Any]:
+    """A case's counts as tensors and plain values, which is what a checkpoint holds."""
+    values = {one.name: getattr(counts, one.name) for one in fields(counts)}
+    return {
+        name: torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
+        for name, value in values.items()
+    }
+
+
+def _arrays(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in values.items()}
