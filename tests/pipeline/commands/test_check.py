@@ -1,26 +1,73 @@
-"""bin/check: what it prints is what is so."""
+"""bin/check: what it prints is what is so, and a fault in one part keeps none of the others from being looked at."""
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from pipeline.commands.check import main
 
+TINY = [
+    "--set",
+    "network.channels=[4, 8]",
+    "--set",
+    "training.batch_size=2",
+    "--set",
+    "transforms=transforms/half.yaml",
+]
+SECTIONS = ["config", "chains", "data", "files", "split", "table", "case", "ceiling", "run", "verdict"]
+
+
+def arguments(project: Path, root: Path, *more: str) -> list[str]:
+    return [str(project / "configs/hipmri.yaml"), "--set", f"data.root={root}", *TINY, *more]
+
+
+def titles(out: str) -> list[str]:
+    return [line.split()[0] for line in out.splitlines() if line and not line.startswith(" ")]
+
 
 def test_a_right_config_and_dataset(project: Path, phantom: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(project / "configs/hipmri.yaml"), "--set", f"data.root={phantom}"]) == 0
+    assert main(arguments(project, phantom)) == 0
     out = capsys.readouterr().out
-    assert "train      8 cases of 2 patients" in out and "test       8 cases of 2 patients" in out
-    assert "20 images and masks were read" in out and "x 128 voxels to 1 slice of 256 x 128" in out
+    assert titles(out) == SECTIONS
+    lines = {" ".join(line.split()) for line in out.splitlines()}
+    assert {
+        "files read whole, no fault",
+        "patients 2 1 2",
+        "slices 8 4 8",
+        "size 256 x 128 256 x 128 256 x 128",
+    } <= lines
+    assert any(line.startswith("ToTensord 1 x 136 x 72 float32") for line in lines), "the trace's last step"
+    assert "spacing" not in out, "the affine of 2D HipMRI slices is not to be believed"
+    assert "HD95, pixels" in out and "a run can start" in out.splitlines()[-1]
+
+
+def test_one_json_value_says_the_same(project: Path, phantom: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments(project, phantom, "--json")) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["counts"]["error"] == 0 and list(value)[3:] == SECTIONS[:-1]
+    train, validation, test = value["table"]["sides"]
+    assert [side["slices"] for side in (train, validation, test)] == [8, 4, 8]
+    assert train["classes"]["body"]["patients"] == 2
+    assert sum(one["voxels"] for one in train["classes"].values()) == 8 * 256 * 128
+    assert set(value["split"]["folds"][0]) == {"train", "val", "test"}
+    ceiling = value["ceiling"]["classes"]
+    assert 0.9 < ceiling["body"]["dice"] < 1 and value["ceiling"]["unit"] == "pixels"
+    assert value["run"]["total_seconds"] == pytest.approx(sum(value["run"]["seconds"].values()), abs=0.01)
+    assert next(step["step"] for step in value["case"]["steps"]) == "LoadImaged"
 
 
 def test_two_networks_side_by_side(project: Path, phantom: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--set", f"data.root={phantom}", "--set", "network.channels=[4, 8]", "--set", "training.batch_size=2",
-                 "--set", "transforms=transforms/half.yaml"]  # fmt: skip
-    assert main([str(project / "configs/hipmri.yaml"), *arguments,
-                 "--against", "monai.networks.nets.UNet", "--batches", "3"]) == 0  # fmt: skip
+    assert main(arguments(project, phantom, "--against", "monai.networks.nets.UNet", "--batches", "3")) == 0
     out = capsys.readouterr().out
     for line in ("parameters", "multiply-adds a slice", "output shape", "forward, images/s", "training, images/s",
                  "loss after 3 batches"):  # fmt: skip
@@ -34,37 +81,99 @@ def test_two_networks_side_by_side(project: Path, phantom: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("more", "words"),
     [
         (["--against", "monai.networks.nets.Unet"], "monai.networks.nets.UNet"),
         (["--against", "UNet", "--batches", "0"], "--batches"),
+        (["--against", "UNet", "--json"], "--json"),
     ],
 )
 def test_bad_arguments(
-    project: Path, phantom: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+    project: Path, phantom: Path, more: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(project / "configs/hipmri.yaml"), "--set", f"data.root={phantom}", *arguments]) == 2
+    assert main(arguments(project, phantom, *more)) == 2
     assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    "override", ["network.channels=[0, 8]", "loss.lambda_ce=-1", "transforms.augment.0.scale=[2, 1]"]
-)
-def test_what_cannot_be_built_is_refused(
-    project: Path, phantom: Path, override: str, capsys: pytest.CaptureFixture[str]
+    ("override", "section"),
+    [("network.channels=[0, 8]", "run"), ("loss.lambda_ce=-1", "run"),
+     ("transforms.prepare.2.spatial_size=[4, 4, 4]", "case")],
+)  # fmt: skip
+def test_what_cannot_be_built_is_told_in_its_section(
+    project: Path, phantom: Path, override: str, section: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(project / "configs/hipmri.yaml"), "--set", f"data.root={phantom}", "--set", override]) == 2
-    assert "error: " in capsys.readouterr().err
+    assert main(arguments(project, phantom, "--set", override, "--json")) == 2
+    value = json.loads(capsys.readouterr().out)
+    assert [found["section"] for found in value["findings"] if found["level"] == "error"] == [section]
 
 
-def test_a_faulty_file_is_named(project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from pipeline.data.phantom import PhantomSpec, write_phantom
+def test_the_case_that_is_traced(
+    project: Path, phantom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = sorted((phantom / "keras_slices_test").iterdir())[1].name.removesuffix(".nii.gz")
+    assert main(arguments(project, phantom, "--case", name, "--plot", str(tmp_path / "trace.png"))) == 0
+    out = capsys.readouterr().out
+    assert f"case        {name}: " in out and str(tmp_path / "trace.png") in out
+    picture = imread(BytesIO((tmp_path / "trace.png").read_bytes()))
+    assert picture.shape[1] > 500 and np.unique(picture).size > 50
+    assert main(arguments(project, phantom, "--case", name[:-1] + "x")) == 2
+    out = capsys.readouterr().out
+    assert "--case: no such case" in out and name in out and titles(out)[-1] == "verdict"
 
-    root = tmp_path / "faulty"
-    write_phantom(root, PhantomSpec(train=1, validate=1, test=1, weeks=1, slices=2))
-    bad = sorted((root / "keras_slices_test").iterdir())[0]
-    bad.write_bytes(bad.read_bytes()[:-40])
-    (root / "keras_slices_seg_train" / "seg_004_week_0_slice_0.nii.gz").write_bytes(b"")
-    assert main([str(project / "configs/hipmri.yaml"), "--set", f"data.root={root}"]) == 2
-    err = capsys.readouterr().err
-    assert bad.name in err and "seg_004_week_0_slice_0.nii.gz" in err and "2 errors" in err
+
+@pytest.fixture
+def broken(phantom: Path, tmp_path: Path) -> Path:
+    """A copy of the phantom with a fault of each kind."""
+    import nibabel as nib
+
+    root = tmp_path / "broken"
+    shutil.copytree(phantom, root)
+    train, masks = (sorted((root / name).iterdir()) for name in ("keras_slices_train", "keras_slices_seg_train"))
+    test = sorted((root / "keras_slices_test").iterdir())
+    masks[0].unlink()
+    train[1].write_bytes(train[1].read_bytes()[:-40])
+    loaded: Any = nib.load(masks[2])
+    mask = np.asarray(loaded.dataobj).copy()
+    mask[0, 0] = 9
+    nib.save(nib.Nifti1Image(mask, loaded.affine), masks[2])
+    test[2].write_bytes(train[5].read_bytes())
+    return root
+
+
+def test_it_stops_at_nothing(project: Path, broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = project / "configs" / "mine.yaml"
+    config.write_text(
+        "extends: hipmri.yaml\nname: mine\nsed: 1\ntransforms: transforms/half.yaml\nnetwork: {channels: [4, 8]}\n"
+        f"data: {{root: '{broken}', cach: ram}}\ntraining: {{epochs: many, batch_size: 2}}\n", encoding="utf-8",
+    )  # fmt: skip
+    augment = "transforms.augment.0.mode=[bilinear, bilinear]"
+
+    assert main([str(config), "--set", augment, "--json"]) == 2
+
+    value = json.loads(capsys.readouterr().out)
+    errors: dict[str, list[dict[str, Any]]] = {}
+    for found in value["findings"]:
+        if found["level"] == "error":
+            errors.setdefault(found["section"], []).append(found)
+    assert len(errors["config"]) == 3, "two unknown keys and a wrong type"
+    assert len(errors["chains"]) == 1 and "RandAffineBatchd" in errors["chains"][0]["what"]
+    assert len(errors["data"]) == 1 and "without a label" in errors["data"][0]["what"]
+    assert len(errors["files"]) == 2, errors["files"]
+    assert len(errors["split"]) == 1 and "the same image on two sides" in errors["split"][0]["what"]
+    assert [side["cases"] for side in value["table"]["sides"]] == [5, 4, 8], "three of the training cases are left out"
+    assert value["case"]["steps"] and value["ceiling"]["cases"] == 17 and value["run"]["parameters"] > 0
+
+
+def test_first_findings_need_no_pytorch(project: Path) -> None:
+    """A broken config, and a dataset that is missing, are told before anything heavy is imported."""
+    (project / "configs" / "bad.yaml").write_text("extends: hipmri.yaml\ndata: {clases: 3}\n", encoding="utf-8")
+    code = (
+        "import sys; from pipeline.commands.check import main\n"
+        f"code = main([{str(project / 'configs/bad.yaml')!r}, '--set', 'data.root=/nowhere'])\n"
+        "print(code, *sorted({'torch', 'monai', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          cwd=Path(__file__).parents[3])  # fmt: skip
+    assert "data.clases: unknown key" in done.stdout and "no HipMRI data here" in done.stdout
+    assert done.stdout.splitlines()[-1] == "2"
