@@ -1,124 +1,72 @@
-"""Prepared slices as whole tensors: a batch is an index, and so are a slice's neighbours."""
+"""Prepared slices: a batch is an index, and so are a slice's neighbours. Here all of them lie in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from pipeline.data.cases import Case, check_neighbours, reading_order, scan_key
-from pipeline.errors import DataError
+from pipeline.data.cases import Case
+from pipeline.data.neighbours import neighbour_rows, scan_numbers
+from pipeline.data.samples import Samples, presence, same_channels, sample_shape, slices_of
+from pipeline.memory import Release
 
 
-class Samples(Protocol):
-    """A list of prepared samples, or MONAI's CacheDataset of them."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
-
-
-class SliceBank:
-    """All slices of a set of cases, stacked by size.
+class Slices(ABC):
+    """All slices of a set of cases, wherever they are kept.
 
     Parameters
     ----------
     cases
-        The cases, in the order of `samples`.
-    samples
-        Prepared ``image`` and ``label``, each (S, H, W), one sample a case.
-    classes
-        How many classes there are.
+        M cases.
+    shapes
+        (M, 3) slices, height and width of each prepared case.
+    present
+        (N, K) whether a slice shows a class; slices come in the order of the cases.
     context
         Neighbouring slices on each side that a network sees as channels.
 
     Attributes
     ----------
-    group, row
-        (N,) which stack a slice is in, and where.
     case
-        (N,) the index of its case.
-    present
-        (N, K) whether a slice shows a class.
+        (N,) the index of each slice's case.
+    first
+        (M,) the first slice of each case.
+    group, row
+        (N,) which of the `sizes` a slice has, and its place among those that have it.
+    sizes
+        (height, width) of each group, in the order in which they first appear.
     """
 
-    def __init__(self, cases: Sequence[Case], samples: Samples, classes: int, context: int = 0) -> None:
-        self.cases, self.classes, self.context = tuple(cases), classes, context
-        stacks: dict[tuple[int, int], list[tuple[torch.Tensor, torch.Tensor]]] = {}
-        rows: list[tuple[int, int, int]] = []  # group, row, case
-        filled: dict[tuple[int, int], int] = {}
-        if len(samples) != len(self.cases):
-            raise ValueError(f"{len(samples)} samples of {len(self.cases)} cases")
-        for number, case in enumerate(self.cases):
-            image, label = _tensors(case, samples[number], classes)
-            size = (int(image.shape[1]), int(image.shape[2]))
-            stacks.setdefault(size, []).append((image, label))
-            group, start = list(stacks).index(size), filled.get(size, 0)
-            rows += [(group, start + slice_number, number) for slice_number in range(image.shape[0])]
-            filled[size] = start + image.shape[0]
-        self.images = [torch.cat([image for image, _ in stack]) for stack in stacks.values()]
-        self.labels = [torch.cat([label for _, label in stack]) for stack in stacks.values()]
-        table = np.array(rows, dtype=np.int64).reshape(-1, 3)
-        self.group, self.row, self.case = table[:, 0], table[:, 1], table[:, 2]
-        self.present = self._presence()
-        self._neighbours = self._neighbour_rows()
+    def __init__(self, cases: Sequence[Case], shapes: np.ndarray, present: np.ndarray, context: int = 0) -> None:
+        self.cases, self.context = tuple(cases), context
+        self.present, self.classes = present, present.shape[1]
+        self.case = np.repeat(np.arange(len(shapes)), shapes[:, 0])
+        self.first = np.cumsum(shapes[:, 0]) - shapes[:, 0]
+        planes = [(int(height), int(width)) for _, height, width in shapes]
+        self.sizes = list(dict.fromkeys(planes))
+        number = {size: place for place, size in enumerate(self.sizes)}
+        self.group = np.array([number[plane] for plane in planes], dtype=np.int64)[self.case]
+        self.row = np.empty(len(self.case), dtype=np.int64)
+        for members in self.members():
+            self.row[members] = np.arange(len(members))
+        self._neighbours = neighbour_rows(self.cases, self.case, self.group, self.row, context)
 
     def __len__(self) -> int:
-        return len(self.row)
+        return len(self.case)
 
-    def _presence(self) -> np.ndarray:
-        present = np.zeros((len(self), self.classes), dtype=bool)
-        for number, labels in enumerate(self.labels):
-            members = np.flatnonzero(self.group == number)
-            for index in range(self.classes):
-                present[members, index] = (labels == index).flatten(1).any(1).numpy()[self.row[members]]
-        return present
-
-    def _volumes(self) -> np.ndarray:
-        """(N,) the case, where that is a volume; -1 for the slices that are files of their own."""
-        sizes = np.bincount(self.case, minlength=len(self.cases))
-        return np.where(sizes[self.case] > 1, self.case, -1)
-
-    def _neighbour_rows(self) -> np.ndarray:
-        """(N, 2 * context + 1) rows of each slice's neighbours in its volume or scan, the ends repeated."""
-        volumes = self._volumes()
-        if self.context:
-            check_neighbours([self.cases[number] for number in self.case[volumes < 0]])
-            self._check_context(volumes)
-        stacks: dict[tuple[object, ...], list[int]] = {}
-        for index in range(len(self)):
-            key = (*scan_key(self.cases[self.case[index]]), self.group[index], volumes[index])
-            stacks.setdefault(key, []).append(index)
-        neighbours = np.empty((len(self), 2 * self.context + 1), dtype=np.int64)
-        offsets = np.arange(-self.context, self.context + 1)
-        for members in stacks.values():
-            ranked = np.array(sorted(members, key=lambda index: (reading_order(self.cases[self.case[index]]), index)))
-            places = np.clip(np.arange(len(ranked))[:, None] + offsets, 0, len(ranked) - 1)
-            neighbours[ranked] = self.row[ranked][places]
-        return neighbours
-
-    def _check_context(self, volumes: np.ndarray) -> None:
-        flat = {scan_key(self.cases[number]) for number in self.case}
-        if len(flat) == len(self) and not (volumes >= 0).any():
-            raise DataError(
-                f"every scan is a single slice (such as {self.cases[0].image}), so no slice has neighbours",
-                where="data.context", remedy="Say with data.scan which slices are of one scan, or set data.context: 0",
-            )  # fmt: skip
+    def members(self) -> list[np.ndarray]:
+        """The slices of each size, as indices, in the order of their rows."""
+        return [np.flatnonzero(self.group == place) for place in range(len(self.sizes))]
 
     def scans(self) -> list[np.ndarray]:
         """The slices of each scan, as indices; a scan may hold several sizes."""
-        found: dict[tuple[str, str], list[int]] = {}
-        for index in range(len(self)):
-            found.setdefault(scan_key(self.cases[self.case[index]]), []).append(index)
-        return [np.array(members) for members in found.values()]
-
-    def to(self, device: torch.device) -> SliceBank:
-        """Move the stacks to a device."""
-        self.images = [stack.to(device) for stack in self.images]
-        self.labels = [stack.to(device) for stack in self.labels]
-        return self
+        scan = scan_numbers(self.cases)[self.case]
+        order = np.argsort(scan, kind="stable")
+        return np.split(order, np.flatnonzero(np.diff(scan[order])) + 1)
 
     def batch(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
         """Slices of one size as a batch.
@@ -131,45 +79,111 @@ class SliceBank:
         Returns
         -------
         dict
-            ``image`` (B, 2 * context + 1, H, W) float32 and ``label`` (B, 1, H, W) uint8.
+            ``image`` (B, (2 * context + 1) * C, H, W) float32, the C channels of each neighbour together, and
+            ``label`` (B, 1, H, W) uint8.
         """
         groups = np.unique(self.group[indices])
         if len(groups) != 1:
             raise ValueError(f"a batch has slices of one size, got {len(groups)} sizes")
-        images, labels = self.images[groups[0]], self.labels[groups[0]]
-        rows = torch.from_numpy(self._neighbours[indices])
-        image = images.index_select(0, rows.flatten().to(images.device))
-        label = labels.index_select(0, torch.from_numpy(self.row[indices]).to(labels.device))
-        return {"image": image.view(len(indices), -1, *images.shape[1:]), "label": label[:, None]}
+        group = int(groups[0])
+        image = self._images(group, self._neighbours[indices].ravel())
+        label = self._labels(group, self.row[indices])
+        return {"image": image.view(len(indices), -1, *image.shape[2:]), "label": label[:, None]}
+
+    def expect(self, batches: Sequence[np.ndarray]) -> None:  # noqa: B027
+        """Say which batches will be asked for next, in this order; what can be done ahead may be."""
+
+    @abstractmethod
+    def _images(self, group: int, rows: np.ndarray) -> torch.Tensor:
+        """(R, C, H, W) float32 of some rows of a group, contiguous."""
+
+    @abstractmethod
+    def _labels(self, group: int, rows: np.ndarray) -> torch.Tensor:
+        """(R, H, W) uint8."""
+
+    @abstractmethod
+    def to(self, device: torch.device) -> Slices:
+        """Let batches come on a device."""
+
+    @abstractmethod
+    def bytes(self) -> int:
+        """What the slices take where they are kept."""
+
+
+class SliceBank(Slices):
+    """Slices in memory, stacked by size, on the device that they are moved to.
+
+    Parameters
+    ----------
+    cases
+        The cases, in the order of `samples`.
+    samples
+        One a case: ``image`` (S, C, H, W), or (S, H, W) for one channel, and ``label`` (S, H, W).
+    classes
+        How many classes there are.
+    context
+        Neighbouring slices on each side that a network sees as channels.
+    drop
+        Called with the number of each sample once it is copied, so that there are never two copies of all of them.
+
+    Attributes
+    ----------
+    images, labels
+        A stack a size: (N, C, H, W) float32 and (N, H, W) uint8.
+    """
+
+    def __init__(
+        self, cases: Sequence[Case], samples: Samples, classes: int, context: int = 0,
+        drop: Callable[[int], None] = lambda number: None,
+    ) -> None:  # fmt: skip
+        if len(samples) != len(cases):
+            raise ValueError(f"{len(samples)} samples of {len(cases)} cases")
+        shapes = np.array([sample_shape(case, samples[place]) for place, case in enumerate(cases)])
+        channels = same_channels(cases, shapes[:, 1])
+        present = np.zeros((int(shapes[:, 0].sum()), classes), dtype=bool)
+        super().__init__(cases, shapes[:, [0, 2, 3]], present, context)
+        self.images = [torch.empty(0)] * len(self.sizes)
+        self.labels = [torch.empty(0)] * len(self.sizes)
+        release = Release()
+        for place, (size, members) in enumerate(zip(self.sizes, self.members(), strict=True)):
+            # Memory is only taken as it is written to.
+            self.images[place] = torch.empty((len(members), channels, *size))
+            self.labels[place] = torch.empty((len(members), *size), dtype=torch.uint8)
+            for number in np.unique(self.case[members]):
+                count = self._copy(place, int(number), samples[int(number)])
+                drop(int(number))
+                release(count)
+
+    def _copy(self, group: int, number: int, sample: Mapping[str, Any]) -> int:
+        """Put one case's slices in their rows; gives the bytes that they take."""
+        image, label = slices_of(self.cases[number], sample, self.classes)
+        start = int(self.first[number])
+        row = int(self.row[start])
+        self.images[group][row : row + len(image)] = image
+        self.labels[group][row : row + len(label)] = label
+        self.present[start : start + len(label)] = presence(label, self.classes)
+        return image.nbytes + label.nbytes
+
+    def _images(self, group: int, rows: np.ndarray) -> torch.Tensor:
+        stack = self.images[group]
+        return stack.index_select(0, torch.from_numpy(rows).to(stack.device))
+
+    def _labels(self, group: int, rows: np.ndarray) -> torch.Tensor:
+        stack = self.labels[group]
+        return stack.index_select(0, torch.from_numpy(rows).to(stack.device))
+
+    def to(self, device: torch.device) -> SliceBank:
+        """Move the stacks to a device."""
+        self.images = [stack.to(device) for stack in self.images]
+        self.labels = [stack.to(device) for stack in self.labels]
+        return self
 
     def bytes(self) -> int:
         """Memory that the stacks hold."""
-        return sum(stack.numel() * stack.element_size() for stack in (*self.images, *self.labels))
+        return sum(stack.nbytes for stack in (*self.images, *self.labels))
 
 
-def _tensors(case: Case, sample: Mapping[str, Any], classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    image, label = (torch.as_tensor(sample[key]).detach() for key in ("image", "label"))
-    image, label = (getattr(tensor, "as_tensor", lambda tensor=tensor: tensor)() for tensor in (image, label))
-    if image.ndim != 3 or image.shape != label.shape:
-        raise DataError(
-            f"the prepare chain gives an image {tuple(image.shape)} and a label {tuple(label.shape)}",
-            where=str(case.image), remedy="Both are (slices, height, width): treat both alike in transforms.prepare",
-        )  # fmt: skip
-    if not torch.isfinite(image).all():
-        raise DataError("the prepare chain gives voxels that are not finite", where=str(case.image),
-                        remedy="Trace the chain's steps; a constant image divided by its spread does this")  # fmt: skip
-    whole = label.round()
-    fractions = label.is_floating_point() and not torch.equal(whole, label)
-    if fractions or int(whole.min()) < 0 or int(whole.max()) >= classes:
-        raise DataError(
-            f"the prepare chain gives label values from {float(label.min()):g} to {float(label.max()):g}"
-            f"{', not all of them whole' if fractions else ''}; classes are 0 to {classes - 1}",
-            where=str(case.label), remedy="Resample the label with mode nearest, and leave its values alone",
-        )  # fmt: skip
-    return image.float().contiguous(), whole.to(torch.uint8).contiguous()
-
-
-def epoch_batches(bank: SliceBank, batch_size: int, seed: int, *, foreground: float = 0.0) -> list[np.ndarray]:
+def epoch_batches(bank: Slices, batch_size: int, seed: int, *, foreground: float = 0.0) -> list[np.ndarray]:
     """The slices of one epoch, in batches of one size each, a function of the seed alone.
 
     Parameters
@@ -191,15 +205,15 @@ def epoch_batches(bank: SliceBank, batch_size: int, seed: int, *, foreground: fl
     """
     generator = np.random.default_rng(seed)
     batches: list[np.ndarray] = []
-    for group in range(len(bank.images)):
-        members = generator.permutation(np.flatnonzero(bank.group == group))
+    for alike in bank.members():
+        members = generator.permutation(alike)
         if foreground > 0:
             members = _with_foreground(bank, members, foreground, generator)
         batches += np.array_split(members, -(-len(members) // batch_size))
     return [batches[place] for place in generator.permutation(len(batches))]
 
 
-def _with_foreground(bank: SliceBank, members: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:
+def _with_foreground(bank: Slices, members: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:
     """Slices of one size, with a share of them drawn anew from those that show each class in turn."""
     pools = [members[bank.present[members, index]] for index in range(1, bank.classes)]
     pools = [pool for pool in pools if len(pool)]

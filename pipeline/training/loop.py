@@ -14,7 +14,7 @@ from torch import nn
 
 from pipeline.config.schema import Settings, parse_budget
 from pipeline.data.cases import listing
-from pipeline.data.slices import SliceBank, epoch_batches
+from pipeline.data.slices import Slices, epoch_batches
 from pipeline.errors import Interrupted, RunError
 from pipeline.networks.apply import is_out_of_memory
 from pipeline.progress import Progress
@@ -42,7 +42,7 @@ class Trainer:
     loss
         Of logits and labels (B, 1, H, W).
     bank
-        The training slices, on the device.
+        The training slices, whose batches come on the device.
     validate
         Scores a network on the validation patients.
     folder
@@ -64,7 +64,7 @@ class Trainer:
     """
 
     def __init__(
-        self, settings: Settings, network: nn.Module, loss: nn.Module, bank: SliceBank, validate: ScanDice, folder: Path
+        self, settings: Settings, network: nn.Module, loss: nn.Module, bank: Slices, validate: ScanDice, folder: Path
     ) -> None:
         self.settings, self.network, self.loss = settings, network, loss
         self.bank, self.validate, self.folder = bank, validate, folder
@@ -132,7 +132,9 @@ class Trainer:
     def _train_epoch(self, progress: Progress, stop: StopRequest) -> float:
         """The steps that the present epoch has left; gives the slices a second."""
         state, began, seen = self.state, self._seconds(), 0
-        for indices in self._batches(state.epoch)[state.batch :]:
+        coming = self._batches(state.epoch)[state.batch :]
+        self.bank.expect(coming)
+        for indices in coming:
             if stop:
                 self._save_last()
                 raise Interrupted(f"{stop.name} at step {state.step}")
@@ -175,7 +177,7 @@ class Trainer:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            sizes = tuple(self.bank.images[int(self.bank.group[indices[0]])].shape[1:])
+            sizes = self.bank.sizes[int(self.bank.group[indices[0]])]
             raise RunError(
                 f"the device's memory does not suffice for batches of {len(indices)} slices of {sizes}",
                 where="training.batch_size", remedy="Lower training.batch_size, or network.channels",

@@ -11,7 +11,7 @@ import torch
 from monai.metrics import DiceMetric
 from torch import nn
 
-from pipeline.data.slices import SliceBank
+from pipeline.data.slices import Slices
 from pipeline.errors import RunError
 from pipeline.networks.apply import WindowSettings, is_out_of_memory, slice_logits
 
@@ -51,7 +51,7 @@ class ScanDice:
         How slices are passed through the network.
     """
 
-    def __init__(self, bank: SliceBank, loss: nn.Module, settings: WindowSettings) -> None:
+    def __init__(self, bank: Slices, loss: nn.Module, settings: WindowSettings) -> None:
         self.bank, self.loss, self.settings = bank, loss, settings
         self._scans = [self._batches(members) for members in bank.scans()]
 
@@ -77,6 +77,7 @@ class ScanDice:
             When the device's memory does not suffice.
         """
         network.eval()
+        self.bank.expect([indices for batches in self._scans for indices in batches])
         try:
             results = [self._scan(network, batches) for batches in self._scans]
         except RuntimeError as error:

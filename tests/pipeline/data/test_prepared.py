@@ -55,8 +55,9 @@ def test_each_case_is_prepared_once_and_in_its_place(cases: list[Case]) -> None:
     for _ in range(3):
         for number in range(len(cases)):
             sample = dataset[number]
-            assert torch.equal(torch.as_tensor(sample["image"]), torch.full((1, 4, 3), float(number)))
-            assert torch.equal(torch.as_tensor(sample["label"]), torch.full((1, 4, 3), float(number % 3)))
+            assert torch.equal(torch.as_tensor(sample["image"]), torch.full((1, 1, 4, 3), float(number)))
+            assert torch.equal(sample["label"], torch.full((1, 4, 3), number % 3, dtype=torch.uint8))
+            assert sample["label"].dtype == torch.uint8, "a quarter of what the chain gave"
     assert calls == Counter({str(case.image): 1 for case in cases})
     assert len(told) == len(cases)
 
@@ -83,3 +84,22 @@ def test_a_case_without_a_label_is_named(cases: list[Case]) -> None:
     assert fault.value.where == str(bare.image)
     dataset = prepare_cases(PrepareChain(ENTRIES, ReadOptions(), keys=("image",)), [bare])
     assert set(dataset[0]) == {"image"}
+
+
+@pytest.mark.parametrize("value", [0.5, -1.0, 256.0])
+def test_labels_that_are_no_classes_are_left_for_who_says_so(cases: list[Case], value: float) -> None:
+    class Spoiling(PrepareChain):
+        def __call__(self, sample: Any) -> dict[str, Any]:
+            found = super().__call__(sample)
+            found["label"][0, 0, 0] = value
+            return found
+
+    (sample,) = [prepare_cases(Spoiling(ENTRIES, ReadOptions()), cases[:1])[0]]
+    assert float(sample["label"][0, 0, 0]) == value
+
+
+def test_a_sample_that_was_dropped_is_prepared_again(cases: list[Case]) -> None:
+    dataset = prepare_cases(PrepareChain(ENTRIES, ReadOptions()), cases)
+    dataset.drop(3)
+    assert [sample is None for sample in dataset._cache] == [number == 3 for number in range(9)]
+    assert float(dataset[3]["image"].max()) == 3

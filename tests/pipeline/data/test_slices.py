@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.data import slices
 from pipeline.data.cases import Case
 from pipeline.data.slices import SliceBank, epoch_batches
 from pipeline.errors import DataError
@@ -45,7 +46,7 @@ def test_a_batch_holds_the_slices_that_were_asked_for(make_case: MakeCase) -> No
     flat = [(n, s) for n, shape in enumerate(shapes) for s in range(shape[0])]
     assert len(bank) == len(flat) == 7
     assert bank.case.tolist() == [n for n, _ in flat]
-    assert len(bank.images) == 2
+    assert bank.sizes == [(4, 5), (6, 5)]
     for asked in ([0, 4, 5], [5, 0, 0], [6, 3], [1]):
         batch = bank.batch(np.array(asked))
         for place, index in enumerate(asked):
@@ -167,6 +168,56 @@ def test_samples_that_are_no_slices_name_their_file(
     with pytest.raises(DataError, match=message) as fault:
         SliceBank([make_case("ok"), make_case("bad")], [marked(0), {"image": image, "label": label}], 3)
     assert fault.value.where == f"{at}/bad.nii.gz"
+
+
+def test_channels_lie_within_their_neighbour(make_case: MakeCase) -> None:
+    # (slices, channels): slice s, channel c holds 10 s + c; the channels of the neighbour before come first.
+    marks = torch.tensor([[0.0, 1, 2], [10, 11, 12]])
+    sample = {"image": marks[:, :, None, None].expand(2, 3, 4, 5), "label": torch.zeros(2, 4, 5)}
+    bank = SliceBank([make_case("a")], [sample], 2, context=1)
+    image = bank.batch(np.array([1, 0]))["image"]
+    assert image.shape == (2, 9, 4, 5)
+    assert image[:, :, 3, 4].tolist() == [[0, 1, 2, 10, 11, 12, 10, 11, 12], [0, 1, 2, 0, 1, 2, 10, 11, 12]]
+    assert bank.bytes() == 2 * 4 * 5 * (3 * 4 + 1)
+
+
+def test_cases_of_other_channels_are_refused(make_case: MakeCase) -> None:
+    two = {"image": torch.zeros(1, 2, 4, 3), "label": torch.zeros(1, 4, 3)}
+    with pytest.raises(DataError, match="2 channels") as fault:
+        SliceBank([make_case("a"), make_case("b")], [marked(0), two], 2)
+    assert fault.value.where == "images/b.nii.gz"
+
+
+class Counted:
+    """Samples of which it is known how many are alive; each is made of its own memory."""
+
+    def __init__(self, shapes: list[tuple[int, int, int]]) -> None:
+        self.samples: list[Any] = [marked(10 * number, shape) for number, shape in enumerate(shapes)]
+        self.alive: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
+        return dict(self.samples[number])
+
+    def drop(self, number: int) -> None:
+        self.samples[number] = None
+        self.alive.append(sum(sample is not None for sample in self.samples))
+
+
+def test_each_sample_is_let_go_once_it_is_copied(make_case: MakeCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    freed: list[int] = []
+    monkeypatch.setattr(slices, "Release", lambda: freed.append)
+    shapes = [(2, 4, 3), (1, 6, 3), (3, 4, 3), (1, 6, 3)]
+    samples = Counted(shapes)
+    bank = SliceBank([make_case(f"c{n}") for n in range(4)], samples, 2, drop=samples.drop)
+    assert samples.alive == [3, 2, 1, 0]
+    assert freed == [2 * 12 * 5, 3 * 12 * 5, 18 * 5, 18 * 5]
+    assert [seen(bank, index)[0] for index in range(7)] == [0, 0.25, 10, 20, 20.25, 20.5, 30]
+    kept = Counted(shapes)
+    SliceBank([make_case(f"c{n}") for n in range(4)], kept, 2)
+    assert kept.alive == []
 
 
 def test_labels_keep_their_values_in_any_type(make_case: MakeCase) -> None:

@@ -460,7 +460,7 @@ def test_too_little_memory_says_the_sizes_and_what_to_lower(make_trainer: Callab
 
     trainer = make_trainer(network=Greedy(1, 3, channels=[4, 8]))
     first = trainer._batches(0)[0]
-    size = tuple(trainer.bank.images[trainer.bank.group[first[0]]].shape[1:])
+    size = trainer.bank.sizes[trainer.bank.group[first[0]]]
     with pytest.raises(RunError) as fault:
         fit(trainer)
     assert f"batches of {len(first)} slices of {size}" in fault.value.what
