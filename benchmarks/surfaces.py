@@ -1,0 +1,60 @@
+"""HD95 and surface Dice of five classes in one 256 x 256 x 128 volume: this project, MONAI and DeepMind's library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import surface_distance
+import torch
+from monai.metrics import compute_hausdorff_distance, compute_surface_dice
+from scipy.ndimage import zoom
+
+from benchmarks.turns import table, take_turns
+from pipeline.data.phantom import scan_volume
+from pipeline.evaluation.surfaces import surface_figures
+
+_SHAPE, _SPACING_MM, _TOLERANCE_MM = (256, 256, 128), (1.68, 1.56, 1.56), 3.0
+_CLASSES = range(1, 6)
+
+
+def run(rounds: int) -> str:
+    """Measure; returns the table."""
+    mask = np.moveaxis(scan_volume(4, 0, 0)[1], 1, 2)
+    factors = [wanted / length for wanted, length in zip(_SHAPE, mask.shape, strict=True)]
+    reference = np.ascontiguousarray(zoom(mask, factors, order=0))
+    prediction = np.roll(reference, (2, 1, 1), (0, 1, 2))
+    ways = {
+        "ours": lambda: surface_figures(reference, prediction, _CLASSES, _SPACING_MM, _TOLERANCE_MM),
+        "MONAI, one-hot and both metrics": lambda: _monai(reference, prediction),
+        "DeepMind surface-distance": lambda: _deepmind(reference, prediction),
+    }
+    own, peer, deepmind = (way() for way in ways.values())
+    assert np.allclose([own.hd95, own.surface_dice], deepmind, rtol=1e-6)
+    seconds = take_turns(ways, min(rounds, 3), 1)
+    title = f"surfaces: HD95 and surface Dice of {len(_CLASSES)} classes, {' x '.join(map(str, _SHAPE))}"
+    text = table(title, seconds, "volumes", "ours")
+    rows = zip(("ours, as DeepMind", "MONAI"), ([own.hd95, own.surface_dice], peer), strict=True)
+    for name, figures in rows:
+        hd95, dice = (np.asarray(values, dtype=np.float64).round(3).tolist() for values in figures)
+        text += f"  {name:<18} HD95 {hd95} mm, surface Dice {dice}\n"
+    return text
+
+
+def _monai(reference: np.ndarray, prediction: np.ndarray) -> Any:
+    hot = [
+        torch.from_numpy(np.stack([array == index for index in (0, *_CLASSES)])[None])
+        for array in (prediction, reference)
+    ]
+    hd95 = compute_hausdorff_distance(hot[0], hot[1], percentile=95, spacing=_SPACING_MM)
+    dice = compute_surface_dice(hot[0], hot[1], [_TOLERANCE_MM] * len(_CLASSES), spacing=_SPACING_MM)
+    return [hd95[0].numpy(), dice[0].numpy()]
+
+
+def _deepmind(reference: np.ndarray, prediction: np.ndarray) -> Any:
+    figures = []
+    for index in _CLASSES:
+        found = surface_distance.compute_surface_distances(reference == index, prediction == index, _SPACING_MM)
+        figures.append((surface_distance.compute_robust_hausdorff(found, 95),
+                        surface_distance.compute_surface_dice_at_tolerance(found, _TOLERANCE_MM)))  # fmt: skip
+    return np.transpose(figures)

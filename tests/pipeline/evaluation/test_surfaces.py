@@ -1,0 +1,241 @@
+"""Surface distances: by hand, by brute force over all pairs of corners, and by DeepMind's library."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import surface_distance
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from pipeline.errors import DataError
+from pipeline.evaluation.surface_pieces import neighbour_codes, piece_sizes
+from pipeline.evaluation.surfaces import SurfaceDistances, image_diagonal, surface_distances, surface_figures
+
+SPACINGS = st.sampled_from([0.5, 0.73, 1.0, 1.56, 2.0, 3.3])
+ROOT2 = math.sqrt(2)
+
+
+def masks(rank: int) -> Any:
+    """Two masks of one small shape, neither of them empty, and a spacing."""
+    shapes = hnp.array_shapes(min_dims=rank, max_dims=rank, min_side=2 if rank == 3 else 1, max_side=6)
+    pairs = shapes.flatmap(
+        lambda shape: st.tuples(hnp.arrays(np.bool_, shape), hnp.arrays(np.bool_, shape)).filter(
+            lambda pair: pair[0].any() and pair[1].any()
+        )
+    )
+    return st.tuples(pairs, st.tuples(*[SPACINGS] * rank))
+
+
+def by_brute_force(own: np.ndarray, other: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """From each corner on the surface of `own` to the nearest on that of `other`, rising."""
+    points = []
+    for mask in (own, other):
+        padded = np.pad(mask, 1)
+        corners = itertools.product(*(range(length + 1) for length in mask.shape))
+        boxes = {corner: padded[tuple(slice(at, at + 2) for at in corner)] for corner in corners}
+        points.append(np.array([corner for corner, box in boxes.items() if box.any() and not box.all()]) * spacing)
+    return np.sort(np.linalg.norm(points[0][:, None] - points[1][None], axis=2).min(axis=1))
+
+
+def test_two_squares_by_hand() -> None:
+    """A single pixel, and the same one pixel further down.
+
+        1 .        corners of the first:  (0,0) (0,1) (1,0) (1,1)
+        . .        and of the second:     (1,0) (1,1) (2,0) (2,1)
+
+    Each corner sees one pixel: a slanted piece of half a diagonal. Two of four lie on the other surface, two are 2 off.
+    """
+    found = surface_figures(np.array([[1, 0], [0, 0]]), np.array([[0, 0], [1, 0]]), [1], (2.0, 1.0), 1.9)
+    assert (found.hd95[0], found.assd[0], found.surface_dice[0]) == (2.0, 1.0, 0.5)
+    assert surface_figures(np.eye(2, dtype=int), np.eye(2, dtype=int), [1], (1.0, 1.0), 0.0).surface_dice[0] == 1.0
+    at_tolerance = surface_figures(np.array([[1, 0], [0, 0]]), np.array([[0, 0], [1, 0]]), [1], (2.0, 1.0), 2.0)
+    assert at_tolerance.surface_dice[0] == 1.0, "what lies at the tolerance is within it"
+
+
+def test_pieces_count_by_their_length() -> None:
+    """A row of three pixels against its first two.
+
+        reference   1 1 1     4 slanted corners of sqrt(2)/2 and 4 straight ones of 1: 2 sqrt(2) + 4
+        prediction  1 1 .     4 slanted and 2 straight: 2 sqrt(2) + 2
+
+    The reference's right end, 2 slanted corners, lies 1 off; the prediction's right end lies on the reference.
+    """
+    found = surface_distances(np.array([[1, 1, 1]]), np.array([[1, 1, 0]]), (1.0, 1.0))
+    assert found.from_reference.tolist() == [0] * 6 + [1] * 2
+    assert found.from_prediction.tolist() == [0] * 6
+    whole = 4 * ROOT2 + 6
+    assert found.mean() == pytest.approx(ROOT2 / whole)
+    assert found.dice(0.5) == pytest.approx((whole - ROOT2) / whole)
+    # 1.41 of 6.83 lies 1 off: 79.3 % of the reference's surface is at 0.
+    assert (found.percentile(79.2), found.percentile(79.4), found.percentile(95)) == (0, 1, 1)
+
+
+def test_a_percentile_that_is_met_exactly_stays() -> None:
+    """Of 60 pieces, 57 are 95 %, and the 57th lies 56 off; sums of 0.7 or 1.68 round, and must not pass it over."""
+    distances, none = np.arange(60, dtype=np.float32), np.zeros(1, dtype=np.float32)
+    for size in (1.0, 0.7, 1.68, 1.2253935221751058):
+        assert SurfaceDistances(distances, none, np.full(60, size), np.ones(1)).percentile(95) == 56
+
+
+def test_what_an_empty_class_gives() -> None:
+    #               reference  prediction
+    # class 1       yes        yes
+    # class 2       yes        no
+    # class 3       no         yes
+    # class 4       no         no
+    reference, prediction = np.array([[1, 2, 0, 0]]), np.array([[1, 0, 3, 0]])
+    found = surface_figures(reference, prediction, [1, 2, 3, 4], (3.0, 1.0), 1.0)
+    assert found.missed.tolist() == [False, True, False, False]
+    np.testing.assert_array_equal(found.hd95, [0, 5, np.nan, np.nan])  # 3 x 4 mm
+    np.testing.assert_array_equal(found.assd, [0, 5, np.nan, np.nan])
+    np.testing.assert_array_equal(found.surface_dice, [1, 0, np.nan, np.nan])
+    assert image_diagonal((1, 2, 2), (1.0, 1.0, 1.0)) == 3.0
+
+
+def test_the_background_can_be_asked_for() -> None:
+    reference, prediction = np.array([[0, 1, 1]]), np.array([[0, 0, 1]])
+    found = surface_figures(reference, prediction, [0, 1], (1.0, 1.0), 0.0)
+    swapped = surface_figures(1 - reference, 1 - prediction, [1, 0], (1.0, 1.0), 0.0)
+    np.testing.assert_array_equal(found.assd, swapped.assd)
+    full = surface_figures(np.ones((2, 2), int), np.zeros((2, 2), int), [0, 1], (1.0, 1.0), 0.0)
+    assert full.missed.tolist() == [False, True] and np.isnan(full.hd95[0])
+
+
+def test_the_border_of_the_image_is_surface() -> None:
+    """A mask that fills the image against one that lacks the last column: the right border lies 1 off."""
+    full, less = np.ones((3, 3), int), np.array([[1, 1, 0]] * 3)
+    assert surface_figures(full, less, [1], (1.0, 1.0), 0.0).hd95[0] == 1.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.one_of(masks(2), masks(3)))
+def test_distances_are_those_of_brute_force(drawn: Any) -> None:
+    (reference, prediction), spacing = drawn
+    found = surface_distances(reference, prediction, spacing)
+    np.testing.assert_allclose(found.from_reference, by_brute_force(reference, prediction, spacing), rtol=1e-6)
+    np.testing.assert_allclose(found.from_prediction, by_brute_force(prediction, reference, spacing), rtol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.one_of(masks(2), masks(3)), st.sampled_from([0.0, 0.61, 1.17, 2.9]))
+def test_figures_are_those_of_deepmind(drawn: Any, tolerance: float) -> None:
+    (reference, prediction), spacing = drawn
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        theirs = surface_distance.compute_surface_distances(reference, prediction, spacing)
+    found = surface_figures(reference.astype(np.uint8), prediction.astype(np.int16), [1], spacing, tolerance)
+    # Where a share is met exactly, rounding decides in theirs: ours lies between theirs a hair to both sides.
+    low, high = (surface_distance.compute_robust_hausdorff(theirs, 95 + by) for by in (-1e-6, 1e-6))
+    assert low * (1 - 1e-6) <= found.hd95[0] <= high * (1 + 1e-6)
+    sums = [(theirs[f"distances_{way}"], theirs[f"surfel_areas_{side}"])
+            for way, side in (("gt_to_pred", "gt"), ("pred_to_gt", "pred"))]  # fmt: skip
+    assd = sum(far @ area for far, area in sums) / sum(area.sum() for _, area in sums)
+    assert found.assd[0] == pytest.approx(assd, rel=1e-6)
+    expected = surface_distance.compute_surface_dice_at_tolerance(theirs, tolerance * (1 + 1e-6))
+    assert found.surface_dice[0] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 1.3, 2.9), (3.0, 0.5, 0.5)])
+def test_areas_are_those_of_deepmind(spacing: tuple[float, ...]) -> None:
+    tables = surface_distance.lookup_tables
+    expected = tables.create_table_neighbour_code_to_surface_area(spacing)
+    np.testing.assert_allclose(piece_sizes(spacing), expected, rtol=1e-12)
+    lengths = tables.create_table_neighbour_code_to_contour_length(spacing[:2])
+    np.testing.assert_allclose(piece_sizes(spacing[:2]), lengths, rtol=1e-12)
+
+
+def test_areas_by_hand() -> None:
+    """One voxel of eight: a triangle between the middles of three edges; a plane: the face of a voxel."""
+    areas = piece_sizes((1.0, 1.0, 1.0))
+    assert areas[0b00000001] == areas[0b11111110] == pytest.approx(math.sqrt(3) / 8)
+    assert areas[0b00001111] == areas[0b11110000] == pytest.approx(1.0)
+    assert areas[0] == areas[255] == 0
+    assert piece_sizes((2.0, 3.0, 5.0))[0b00001111] == pytest.approx(15.0)  # across the first axis
+    assert piece_sizes((2.0, 3.0))[0b0011] == 3.0
+
+
+@given(hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=3, max_side=4)))
+def test_codes_are_read_voxel_by_voxel(mask: np.ndarray) -> None:
+    padded, codes = np.pad(mask, 1), neighbour_codes(mask)
+    for corner in itertools.product(*(range(length) for length in codes.shape)):
+        bits = padded[tuple(slice(at, at + 2) for at in corner)].ravel()
+        assert codes[corner] == int("".join(str(int(bit)) for bit in bits), 2)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.one_of(masks(2), masks(3)))
+def test_symmetry_scale_and_layout(drawn: Any) -> None:
+    (reference, prediction), spacing = drawn
+    found = surface_figures(reference, prediction, [1], spacing, 1.3)
+    swapped = surface_figures(prediction, reference, [1], spacing, 1.3)
+    twice = surface_figures(reference, prediction, [1], [2 * value for value in spacing], 2.6)
+    fortran = surface_figures(np.asfortranarray(reference), np.asfortranarray(prediction), [1], spacing, 1.3)
+    for other, factor in ((swapped, 1), (twice, 2), (fortran, 1)):
+        np.testing.assert_allclose(other.hd95, factor * found.hd95, rtol=1e-6)
+        np.testing.assert_allclose(other.assd, factor * found.assd, rtol=1e-6)
+        np.testing.assert_allclose(other.surface_dice, found.surface_dice, rtol=1e-6)
+    assert found.assd[0] <= image_diagonal(reference.shape, spacing)
+    assert found.hd95[0] <= image_diagonal(reference.shape, spacing) * (1 + 1e-6)
+    same = surface_figures(reference, reference, [1], spacing, 0.0)
+    assert (same.hd95[0], same.assd[0], same.surface_dice[0]) == (0, 0, pytest.approx(1))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_volume_of_one_slice_is_that_slice(axis: int) -> None:
+    rng = np.random.default_rng(axis)
+    reference, prediction = rng.integers(0, 3, (2, 6, 7))
+    flat = surface_figures(reference, prediction, [1, 2], (1.5, 0.7), 1.0)
+    spacing = [1.5, 0.7]
+    spacing.insert(axis, 9.0)
+    own, other = (np.expand_dims(array, axis) for array in (reference, prediction))
+    deep = surface_figures(own, other, [1, 2], spacing, 1.0)
+    np.testing.assert_array_equal([deep.hd95, deep.assd], [flat.hd95, flat.assd])
+    np.testing.assert_array_equal(deep.surface_dice, flat.surface_dice)
+
+
+def test_classes_far_apart_are_each_cropped() -> None:
+    """Each class in its own corner of a volume is as it is alone."""
+    volume, moved = np.zeros((2, 20, 16, 12), np.uint8)
+    volume[1:4, 2:5, 0:3], moved[2:5, 2:5, 0:3] = 1, 1
+    volume[15:20, 10:16, 8:12], moved[15:20, 11:16, 8:12] = 2, 2
+    both = surface_figures(volume, moved, [2, 1], (1.0, 2.0, 3.0), 0.5)
+    assert both.hd95.tolist() == [2.0, 1.0]
+    alone = surface_figures(volume == 1, moved == 1, [1], (1.0, 2.0, 3.0), 0.5)
+    assert both.assd[1] == alone.assd[0]
+
+
+ONE = np.ones((2, 2), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("reference", "prediction", "spacing", "tolerance", "classes", "error"),
+    [
+        (ONE, np.ones((2, 3), np.uint8), (1.0, 1.0), 1.0, [1], DataError),
+        (ONE.ravel(), ONE.ravel(), (1.0,), 1.0, [1], DataError),
+        (ONE, ONE.astype(float), (1.0, 1.0), 1.0, [1], DataError),
+        (ONE, ONE, (1.0,), 1.0, [1], ValueError),
+        (ONE, ONE, (1.0, 0.0), 1.0, [1], ValueError),
+        (ONE, ONE, (1.0, math.nan), 1.0, [1], ValueError),
+        (ONE, ONE, (1.0, 1.0), -1.0, [1], ValueError),
+        (ONE, ONE, (1.0, 1.0), math.nan, [1], ValueError),
+        (ONE, ONE, (1.0, 1.0), 1.0, [-1], ValueError),
+    ],
+)
+def test_what_cannot_be_rated_is_refused(
+    reference: Any, prediction: Any, spacing: Any, tolerance: float, classes: list[int], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        surface_figures(reference, prediction, classes, spacing, tolerance)
+
+
+def test_an_empty_mask_has_no_surface() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        surface_distances(ONE, 0 * ONE, (1.0, 1.0))
