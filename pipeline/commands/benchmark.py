@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pipeline.commands.arguments import command_parser, guarded
 from pipeline.errors import EXIT_DONE, ConfigError
 
-PARTS = ("read", "train")
+PARTS = ("read", "cache", "train", "leaks", "surfaces", "evaluate")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

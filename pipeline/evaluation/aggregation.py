@@ -6,6 +6,9 @@
   class counts as missed (or spurious) at this level when the reference has it in some scan and no prediction of that
   patient does (or the other way round).
 
+Distances are a case's own, a scan's the mean over its cases (see `pipeline.evaluation.levels`). A missed class counts
+with the image's diagonal, so a mean over misses never reads as good.
+
 The mean of a column of a table is the mean in the summary (for `difference_ml`, without the rows that are both empty).
 """
 
@@ -21,12 +24,15 @@ import numpy as np
 from pipeline.errors import DataError
 from pipeline.evaluation import bootstrap, levels, nnunet
 from pipeline.evaluation.confusion import CaseCounts
+from pipeline.evaluation.distances import DISTANCES
 from pipeline.evaluation.overlap import OUTCOMES
 
 __all__ = ["FORMAT", "METRICS", "Evaluation", "evaluate"]
 
 FORMAT = 1  # of summary.json
-METRICS = ("dice", "dice_with_empty", "iou", "precision", "recall", "relative_difference", "difference_ml")
+METRICS = (
+    "dice", "dice_with_empty", "iou", "precision", "recall", "relative_difference", "difference_ml", *DISTANCES,
+)  # fmt: skip
 _BOTH_EMPTY = OUTCOMES.index("both_empty")
 
 
@@ -60,14 +66,10 @@ class _Resampling:
 
 
 def evaluate(
-    counts: Sequence[CaseCounts],
-    classes: Sequence[str],
-    *,
-    seed: int = 0,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    files: Mapping[str, tuple[str, str]] | None = None,
-) -> Evaluation:
+    counts: Sequence[CaseCounts], classes: Sequence[str], *, seed: int = 0, resamples: int = 2000,
+    confidence: float = 0.95, files: Mapping[str, tuple[str | None, str]] | None = None,
+    class_ids: Sequence[int] | None = None,
+) -> Evaluation:  # fmt: skip
     """Score cases that have been counted.
 
     Parameters
@@ -81,39 +83,68 @@ def evaluate(
         Of the percentile bootstrap over patients. An interval is None when fewer than two patients have the class.
     files
         Prediction file and reference file of each case, for nnU-Net's fields.
+    class_ids
+        The value that each class has in the files, where it is not its place among the classes.
 
     Raises
     ------
     DataError
         If there is no case, or a case comes twice.
     ValueError
-        If a confusion matrix does not fit the classes, a class name comes twice, or `resamples` or `confidence` is out
-        of range.
+        If a confusion matrix does not fit the classes, a class name comes twice, distances are in several units or
+        have several tolerances, or `resamples` or `confidence` is out of range.
     """
     _check(counts, classes, resamples, confidence)
+    ids = list(range(len(classes)) if class_ids is None else class_ids)
     counts = levels.in_order(counts)
-    slices, cases, scans = levels.slice_units(counts), levels.case_units(counts), levels.scan_units(counts)
+    cases, scans = levels.case_units(counts), levels.scan_units(counts)
     patients = levels.patient_units(scans)
+    units = {"slice": levels.slice_units(counts), "scan": scans, "patient": patients}
     drawn = bootstrap.draw_patients(len(patients.names), resamples, seed)
     resampling = _Resampling(bootstrap.weights_of(drawn), confidence)
-    units = {"slice": slices, "scan": scans, "patient": patients}
     summary = {
-        "format": FORMAT,
-        "classes": list(classes),
-        "n_cases": len(counts),
-        **{f"n_{name}s": len(one.names) for name, one in units.items()},
+        **_extent(counts, units, classes, ids),
         "bootstrap": {"unit": "patient", "resamples": resamples, "seed": seed, "confidence": confidence},
         "levels": {name: _level(one, classes, resampling) for name, one in units.items()},
-        **_totals(counts, files),
+        **_totals(counts, files, ids),
     }
-    rows = [levels.rows(one, classes) for one in (cases, scans, patients)]
-    return Evaluation(tuple(classes), cases=rows[0], scans=rows[1], patients=rows[2], summary=summary)
+    by_case, by_scan, by_patient = (levels.rows(one, classes, ids) for one in (cases, scans, patients))
+    return Evaluation(tuple(classes), by_case, by_scan, by_patient, summary)
 
 
-def _totals(counts: Sequence[CaseCounts], files: Mapping[str, tuple[str, str]] | None) -> dict[str, Any]:
+def _extent(
+    counts: Sequence[CaseCounts], units: Mapping[str, levels.Units], classes: Sequence[str], ids: list[int]
+) -> dict[str, Any]:
+    """What was evaluated, and how much of it."""
+    return {
+        "format": FORMAT,
+        "classes": list(classes),
+        "class_ids": ids,
+        "n_cases": len(counts),
+        **{f"n_{name}s": len(one.names) for name, one in units.items()},
+        "distances": _distances(counts),
+    }
+
+
+def _distances(counts: Sequence[CaseCounts]) -> dict[str, Any] | None:
+    """What the distances are measured in, and how many slices and volumes were; None where none was."""
+    measured = [one.distances for one in counts if one.distances is not None]
+    if not measured:
+        return None
+    ways = {(one.unit, one.tolerance) for one in measured}
+    if len(ways) > 1:
+        raise ValueError(f"distances of several kinds (unit, tolerance): {sorted(ways)}")
+    ((unit, tolerance),) = ways
+    flat = sum(one.rank == 2 for one in measured)
+    return {"unit": unit, "tolerance": tolerance, "n_2d": flat, "n_3d": len(measured) - flat}
+
+
+def _totals(
+    counts: Sequence[CaseCounts], files: Mapping[str, tuple[str | None, str]] | None, class_ids: Sequence[int]
+) -> dict[str, Any]:
     """Add up the confusion matrix of everything, and give what nnU-Net's summary holds."""
     confusion = np.stack([one.confusion.sum(axis=0) for one in counts])
-    fields = nnunet.nnunet_fields([one.case for one in counts], confusion, files)
+    fields = nnunet.nnunet_fields([one.case for one in counts], confusion, files, class_ids)
     return {"confusion": confusion.sum(axis=0).tolist(), **fields}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.errors import DataError
+from pipeline.evaluation.distances import CaseDistances
 
 __all__ = ["CaseCounts", "slice_confusions"]
 
@@ -25,11 +26,13 @@ class CaseCounts:
         Voxel counts of each slice, shape (S, K, K): rows are the reference, columns the prediction.
     voxel_volume_mm3
         Volume of one voxel in mm3, or None when the spacing is unknown.
+    distances
+        Between the surfaces of the K classes; None where they were not measured.
 
     Raises
     ------
     ValueError
-        If `confusion` is not (S, K, K) or the volume is not positive and finite.
+        If `confusion` is not (S, K, K), the distances are of other classes or the volume is not positive and finite.
     """
 
     case: str
@@ -37,11 +40,14 @@ class CaseCounts:
     patient: str
     confusion: np.ndarray
     voxel_volume_mm3: float | None = None
+    distances: CaseDistances | None = None
 
     def __post_init__(self) -> None:
         shape = self.confusion.shape
         if len(shape) != 3 or shape[1] != shape[2]:
             raise ValueError(f"case {self.case}: confusion has shape {shape}, expected (S, K, K)")
+        if self.distances is not None and any(one.shape != shape[2:] for one in self.distances.figures.values()):
+            raise ValueError(f"case {self.case}: distances are not of {shape[2]} classes")
         volume = self.voxel_volume_mm3
         if volume is not None and not 0 < volume < np.inf:
             raise ValueError(f"case {self.case}: voxel_volume_mm3 is {volume}, expected a positive number or None")

@@ -1,4 +1,9 @@
-"""From counts to figures at each level: slices, cases, scans and patients."""
+"""From counts to figures at each level: slices, cases, scans and patients.
+
+Counts add up, so that a scan's slices are pooled before they are scored. Distances do not: the spacing between 2D files
+is not known, and a scan's distances are the mean over those of its cases whose reference shows the class. A scan that
+is one volume has the volume's own.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,7 @@ import numpy as np
 from pipeline.evaluation import overlap
 from pipeline.evaluation.bootstrap import group_sums
 from pipeline.evaluation.confusion import CaseCounts
+from pipeline.evaluation.distances import DISTANCES
 
 __all__ = ["FIGURES", "Units", "case_units", "in_order", "patient_units", "rows", "scan_units", "slice_units"]
 
@@ -26,7 +32,7 @@ RATES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "precision": overlap.precision,
     "recall": overlap.recall,
 }
-FIGURES = (*VOXELS, *VOLUMES, *RATES)  # in the order of the tables' columns
+FIGURES = (*VOXELS, *VOLUMES, *RATES, *DISTANCES)  # in the order of the tables' columns
 _MM3_PER_ML = 1000.0
 
 Names = Sequence[Mapping[str, str | int]]
@@ -62,12 +68,17 @@ def in_order(counts: Sequence[CaseCounts]) -> list[CaseCounts]:
 
 
 def slice_units(counts: Sequence[CaseCounts]) -> Units:
-    """Every slice of every case."""
+    """Every slice of every case; of a volume's slices no distances are known."""
     n_slices = [len(one.confusion) for one in counts]
     voxel_mm3 = np.repeat(_voxel_mm3(counts), n_slices)
     names: Names = [{"case": one.case, "slice": index} for one in counts for index in range(len(one.confusion))]
     confusion = np.concatenate([one.confusion for one in counts])
-    return Units(names, np.repeat(_patient_index(counts), n_slices), _figures(confusion, *_mm3(confusion, voxel_mm3)))
+    flat = np.repeat([number == 1 for number in n_slices], n_slices)[:, np.newaxis]
+    distances = {
+        name: np.where(flat, np.repeat(values, n_slices, axis=0), np.nan) for name, values in _distances(counts).items()
+    }
+    figures = _figures(confusion, *_mm3(confusion, voxel_mm3)) | distances
+    return Units(names, np.repeat(_patient_index(counts), n_slices), figures)
 
 
 def case_units(counts: Sequence[CaseCounts]) -> Units:
@@ -76,15 +87,17 @@ def case_units(counts: Sequence[CaseCounts]) -> Units:
         {"case": one.case, "scan": one.scan, "patient": one.patient, "slices": len(one.confusion)} for one in counts
     ]
     confusion = _pooled(counts)
-    return Units(names, _patient_index(counts), _figures(confusion, *_mm3(confusion, _voxel_mm3(counts))))
+    figures = _figures(confusion, *_mm3(confusion, _voxel_mm3(counts))) | _distances(counts)
+    return Units(names, _patient_index(counts), figures)
 
 
 def scan_units(counts: Sequence[CaseCounts]) -> Units:
-    """Every scan: the slices of all its cases pooled first, then scored."""
+    """Every scan: the slices of all its cases pooled first, then scored; distances are means over its cases."""
     keys, index = _groups([(one.patient, one.scan) for one in counts])
     pooled = _pooled(counts)
     reference_mm3, predicted_mm3 = _mm3(pooled, _voxel_mm3(counts))
     figures = _figures(*(_summed(part, index, len(keys)) for part in (pooled, reference_mm3, predicted_mm3)))
+    figures |= {name: _group_means(values, index, len(keys)) for name, values in _distances(counts).items()}
     slices = np.bincount(index, weights=[len(one.confusion) for one in counts]).astype(int)
     names: Names = [
         {"scan": scan, "patient": patient, "slices": int(number)}
@@ -100,10 +113,7 @@ def patient_units(scans: Units) -> Units:
     So a patient with seven scans weighs as much as one with one. Voxels and volumes are means over the scans as well.
     """
     patients = list(dict.fromkeys(str(names["patient"]) for names in scans.names))
-    figures = {}
-    for name, values in scans.figures.items():
-        sums, numbers = group_sums(values, scans.patient, len(patients))
-        figures[name] = np.divide(sums, numbers, out=np.full(sums.shape, np.nan), where=numbers > 0)
+    figures = {name: _group_means(values, scans.patient, len(patients)) for name, values in scans.figures.items()}
     n_scans = np.bincount(scans.patient)
     n_slices = np.bincount(scans.patient, weights=[int(names["slices"]) for names in scans.names])
     names: Names = [
@@ -113,7 +123,7 @@ def patient_units(scans: Units) -> Units:
     return Units(names, np.arange(len(patients)), figures)
 
 
-def rows(units: Units, classes: Sequence[str]) -> list[dict[str, Any]]:
+def rows(units: Units, classes: Sequence[str], class_ids: Sequence[int]) -> list[dict[str, Any]]:
     """One row a unit and class, None for none; whole voxel counts are integers."""
     outcomes = units.outcomes.tolist()
     columns = {name: values.tolist() for name, values in units.figures.items()}
@@ -122,16 +132,16 @@ def rows(units: Units, classes: Sequence[str]) -> list[dict[str, Any]]:
             **names,
             "class_id": class_id,
             "class": class_name,
-            **{name: _plain(values[unit][class_id], whole=name in VOXELS) for name, values in columns.items()},
-            "outcome": overlap.OUTCOMES[outcomes[unit][class_id]],
+            **{name: _plain(values[unit][index], whole=name in VOXELS) for name, values in columns.items()},
+            "outcome": overlap.OUTCOMES[outcomes[unit][index]],
         }
         for unit, names in enumerate(units.names)
-        for class_id, class_name in enumerate(classes)
+        for index, (class_id, class_name) in enumerate(zip(class_ids, classes, strict=True))
     ]
 
 
 def _figures(confusion: np.ndarray, reference_mm3: np.ndarray, predicted_mm3: np.ndarray) -> dict[str, np.ndarray]:
-    """Every figure of `FIGURES` for the units' confusion matrices (N, K, K)."""
+    """Every figure of `FIGURES` but the distances, for the units' confusion matrices (N, K, K)."""
     return {
         "reference_voxels": overlap.reference_voxels(confusion).astype(np.float64),
         "predicted_voxels": overlap.predicted_voxels(confusion).astype(np.float64),
@@ -140,6 +150,21 @@ def _figures(confusion: np.ndarray, reference_mm3: np.ndarray, predicted_mm3: np
         "difference_ml": (predicted_mm3 - reference_mm3) / _MM3_PER_ML,
         **{name: rate(confusion) for name, rate in RATES.items()},
     }
+
+
+def _distances(counts: Sequence[CaseCounts]) -> dict[str, np.ndarray]:
+    """Each of `DISTANCES` of the cases, shape (N, K); NaN where a case was not measured."""
+    none = np.full(counts[0].confusion.shape[1], np.nan)
+    return {
+        name: np.stack([none if one.distances is None else one.distances.figures[name] for one in counts])
+        for name in DISTANCES
+    }
+
+
+def _group_means(values: np.ndarray, group: np.ndarray, n_groups: int) -> np.ndarray:
+    """The mean of each group and class, NaN left out; NaN where nothing is left."""
+    sums, numbers = group_sums(values, group, n_groups)
+    return np.divide(sums, numbers, out=np.full(sums.shape, np.nan), where=numbers > 0)
 
 
 def _mm3(confusion: np.ndarray, voxel_mm3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -24,8 +24,9 @@ _FIELDS = ("Dice", "IoU", "FP", "TP", "FN", "TN", "n_pred", "n_ref")
 
 
 def nnunet_fields(
-    cases: Sequence[str], confusion: np.ndarray, files: Mapping[str, tuple[str, str]] | None = None
-) -> dict[str, Any]:
+    cases: Sequence[str], confusion: np.ndarray, files: Mapping[str, tuple[str | None, str]] | None = None,
+    class_ids: Sequence[int] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Give the fields `mean`, `foreground_mean` and `metric_per_case`.
 
     Parameters
@@ -36,24 +37,28 @@ def nnunet_fields(
         Voxel counts of each case, shape (N, K, K).
     files
         Prediction file and reference file of a case; those of an unlisted case are null.
+    class_ids
+        The value of each class in the files, by which it is named; else its place.
 
     Returns
     -------
     dict
-        JSON-ready. Classes are named by their ids as text, without "0"; counts are voxels, means of counts are not
-        whole; NaN is None.
+        JSON-ready. Classes are named by their ids as text, without the background; counts are voxels, means of counts
+        are not whole; NaN is None.
     """
     scores = _scores(confusion)
-    labels = range(1, confusion.shape[-1])
+    places = range(1, confusion.shape[-1])
+    ids = range(confusion.shape[-1]) if class_ids is None else class_ids
     files = files or {}
-    mean = {str(label): {field: _nanmean(scores[field][:, label]) for field in _FIELDS} for label in labels}
+    mean = {str(ids[place]): {field: _nanmean(scores[field][:, place]) for field in _FIELDS} for place in places}
     return {
-        "foreground_mean": {field: _mean([mean[str(label)][field] for label in labels]) for field in _FIELDS},
+        "foreground_mean": {field: _mean([one[field] for one in mean.values()]) for field in _FIELDS},
         "mean": mean,
         "metric_per_case": [
             {
                 "metrics": {
-                    str(label): {field: _number(scores[field][index, label]) for field in _FIELDS} for label in labels
+                    str(ids[place]): {field: _number(scores[field][index, place]) for field in _FIELDS}
+                    for place in places
                 },
                 "prediction_file": files.get(case, (None, None))[0],
                 "reference_file": files.get(case, (None, None))[1],

@@ -10,25 +10,29 @@ import io
 import json
 import textwrap
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from pipeline.errors import Fault
 from pipeline.evaluation.aggregation import Evaluation
 from pipeline.evaluation.levels import FIGURES
 
-__all__ = ["CASE_COLUMNS", "PATIENT_COLUMNS", "SCAN_COLUMNS", "cases_csv", "patients_csv", "scans_csv", "summary_json",
-           "terminal_table"]  # fmt: skip
+__all__ = ["CASE_COLUMNS", "PATIENT_COLUMNS", "SCAN_COLUMNS", "cases_csv", "failures_csv", "patients_csv", "scans_csv",
+           "summary_json", "terminal_table"]  # fmt: skip
 
 _SHARED = ("class_id", "class", *FIGURES, "outcome")
 CASE_COLUMNS = ("case", "scan", "patient", "slices", *_SHARED)
 SCAN_COLUMNS = ("scan", "patient", "slices", *_SHARED)
 PATIENT_COLUMNS = ("patient", "scans", "slices", *_SHARED)
 
-_LEVELS = ("slice", "scan", "patient")
+_LEVELS = {"slice": "slice", "scan": "scan", "patient": "pat."}  # with what the terminal has room for
 _NONE = "–"
 _GAP = "  "
 _MEAN = "foreground"
 _CLASS_MIN = 6  # columns of the terminal that a class name gets at least
+_UNITS = {"mm": "mm", "pixels": "px"}
+_WIDE = 88  # columns from which surface Dice is shown too
 _FEW_PATIENTS = 10  # below this a percentile interval tends to come out too narrow
 
 
@@ -47,6 +51,13 @@ def patients_csv(evaluation: Evaluation) -> str:
     return _csv(evaluation.patients, PATIENT_COLUMNS)
 
 
+def failures_csv(failures: Sequence[tuple[str, Fault]]) -> str:
+    """One row a fault: the case, the file, what is wrong, what to do."""
+    columns = ("case", "file", "what", "remedy")
+    rows = [(case, fault.where, fault.what, fault.remedy) for case, fault in failures]
+    return _csv([dict(zip(columns, row, strict=True)) for row in rows], columns)
+
+
 def summary_json(evaluation: Evaluation) -> str:
     """Write the summary as strict JSON: no NaN, one line end at the end."""
     return json.dumps(evaluation.summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -62,44 +73,101 @@ def terminal_table(evaluation: Evaluation, *, title: str, width: int = 80) -> st
     title
         First line, shortened to `width`.
     width
-        Most columns of the terminal that a line may take; the figures need about 70.
+        Most columns of the terminal that a line may take; the figures need about 70. From 88, surface Dice is shown.
 
     Returns
     -------
     str
         One row a class, the background in brackets after them, the mean over the classes last. Dice is the headline
-        one; missed and spurious are counted in slices.
+        one; HD95 is the mean over scans, where distances were measured; missed and spurious are counted in slices.
     """
     summary = evaluation.summary
+    wide = width >= _WIDE
     percent = f"{100 * summary['bootstrap']['confidence']:g} % CI"
     lines = [_fitted(text, width) for text in (title, _extent(summary))]
     lines += _grid(summary, percent, width)
-    lines += ["", *(_note(term, text, width) for term, text in _notes(summary, percent).items())]
+    notes = _notes(summary, percent, wide=wide)
+    lines += ["", *(_note(term.ljust(max(map(len, notes))), text, width) for term, text in notes.items())]
     return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of figures: its head, the cell of each class, the cell of the mean over the classes."""
+
+    head: str
+    cells: Sequence[str]
+    mean: str = ""
+
+    @property
+    def width(self) -> int:
+        return max(map(_width, (self.head, self.mean, *self.cells)))
 
 
 def _grid(summary: Mapping[str, Any], percent: str, width: int) -> list[str]:
     """Draw the lines from the first rule to the mean; the class column gets the room that the figures leave."""
     background, *foreground = summary["classes"]
-    cells = [_class_cells(summary, name) for name in (*foreground, background)]
+    groups = _columns(summary, percent, (*foreground, background), wide=width >= _WIDE)
+    columns = [column for group in groups.values() for column in group]
     names = [*foreground, f"({background})"]
-    header = ["slice", "scan", "patient", percent, "sl/sc/pat", "missed", "spurious"]
-    mean = _mean_cells(summary)
-    widths = [max(map(_width, column)) for column in zip(header, mean, *cells, strict=True)]
+    widths = [column.width for column in columns]
     taken = sum(widths) + len(_GAP) * len(widths)
     first = max(_CLASS_MIN, min(max(map(_width, (*names, _MEAN))), width - taken))
     rule = "─" * (first + taken)
-    groups = {"mean Dice per": widths[:3], "": widths[3:4], "n": widths[4:5], "in slices": widths[5:]}
-    spanned = [text.center(sum(span) + len(_GAP) * (len(span) - 1)) for text, span in groups.items()]
+    spanned = [
+        text.center(sum(column.width for column in group) + len(_GAP) * (len(group) - 1))
+        for text, group in groups.items()
+    ]
     return [
         rule,
         _GAP.join([" " * first, *spanned]).rstrip(),
-        _line("class", header, first, widths),
+        _line("class", [column.head for column in columns], first, widths),
         rule,
-        *(_line(name, row, first, widths) for name, row in zip(names, cells, strict=True)),
+        *(
+            _line(name, [column.cells[row] for column in columns], first, widths)
+            for row, name in enumerate(names)
+        ),
         rule,
-        _line(_MEAN, mean, first, widths),
-    ]
+        _line(_MEAN, [column.mean for column in columns], first, widths),
+    ]  # fmt: skip
+
+
+def _columns(
+    summary: Mapping[str, Any], percent: str, classes: Sequence[str], *, wide: bool
+) -> dict[str, list[_Column]]:
+    """The columns of figures, by what stands above them."""
+    levels = [summary["levels"][level] for level in _LEVELS]
+    by_level = [[level["classes"][name] for name in classes] for level in levels]
+    intervals = [_interval(row["dice"]["interval"]) for row in by_level[-1]]
+    numbers = ["/".join(str(row["dice"]["n"]) for row in rows) for rows in zip(*by_level, strict=True)]
+    return {
+        "mean Dice per": [
+            _Column(head, [_rate(row["dice"]["mean"]) for row in rows], _rate(level["foreground"]["dice"]["mean"]))
+            for head, rows, level in zip(_LEVELS.values(), by_level, levels, strict=True)
+        ],
+        "": [_Column(percent, intervals, _interval(levels[-1]["foreground"]["dice"]["interval"]))],
+        **_distance_columns(summary, classes, wide=wide),
+        "n": [_Column("sl/sc/pt", numbers)],
+        "in slices": [_Column(name, [str(row[name]) for row in by_level[0]]) for name in ("missed", "spurious")],
+    }
+
+
+def _distance_columns(summary: Mapping[str, Any], classes: Sequence[str], *, wide: bool) -> dict[str, list[_Column]]:
+    """HD95 by scan and, where there is room, surface Dice; nothing where no distance was measured."""
+    if summary["distances"] is None:
+        return {}
+    scan = summary["levels"]["scan"]
+    unit = _UNITS[summary["distances"]["unit"]]
+    shown: dict[str, tuple[str, str, Callable[[float | None], str]]] = {"HD95": ("hd95", unit, _distance)}
+    if wide:
+        head = f"{summary['distances']['tolerance']:g} {unit}"
+        shown["surf. Dice"] = ("surface_dice", head, _rate)
+    return {
+        # As wide as what stands above: the group has one column.
+        group: [_Column(head.rjust(len(group)), [write(scan["classes"][name][metric]["mean"]) for name in classes],
+                        write(scan["foreground"][metric]["mean"]))]
+        for group, (metric, head, write) in shown.items()
+    }  # fmt: skip
 
 
 def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
@@ -116,27 +184,12 @@ def _field(value: str | int | float | None) -> str:
     return format(value, ".10g") if isinstance(value, float) else str(value)
 
 
-def _class_cells(summary: Mapping[str, Any], name: str) -> list[str]:
-    """Fill the cells of one class, after its name."""
-    levels = [summary["levels"][level]["classes"][name] for level in _LEVELS]
-    dice = [level["dice"] for level in levels]
-    return [
-        *(_rate(one["mean"]) for one in dice),
-        _interval(dice[-1]["interval"]),
-        "/".join(str(one["n"]) for one in dice),
-        str(levels[0]["missed"]),
-        str(levels[0]["spurious"]),
-    ]
-
-
-def _mean_cells(summary: Mapping[str, Any]) -> list[str]:
-    """Fill the cells of the mean over the classes, after its name."""
-    dice = [summary["levels"][level]["foreground"]["dice"] for level in _LEVELS]
-    return [*(_rate(one["mean"]) for one in dice), _interval(dice[-1]["interval"]), "", "", ""]
-
-
 def _rate(value: float | None) -> str:
     return _NONE if value is None else f"{value:.3f}"
+
+
+def _distance(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.1f}"
 
 
 def _interval(bounds: Sequence[float] | None) -> str:
@@ -149,7 +202,7 @@ def _extent(summary: Mapping[str, Any]) -> str:
     return " of ".join(f"{number} {level}{'' if number == 1 else 's'}" for number, level in numbers)
 
 
-def _notes(summary: Mapping[str, Any], percent: str) -> dict[str, str]:
+def _notes(summary: Mapping[str, Any], percent: str, *, wide: bool) -> dict[str, str]:
     """Say what is counted, and how far the interval can be trusted."""
     patients, resamples = summary["n_patients"], summary["bootstrap"]["resamples"]
     if patients == 1:
@@ -158,16 +211,34 @@ def _notes(summary: Mapping[str, Any], percent: str) -> dict[str, str]:
         few = ", rough with so few" if patients < _FEW_PATIENTS else ""
         trust = f"of the patient mean; {resamples} resamples of {patients} patients{few}"
     return {
-        "Dice, n": "slices (sl), scans (sc: slices pooled) and patients (pat: mean of their scans) "
+        "Dice, n": "slices (sl), scans (sc: slices pooled) and patients (pt: mean of their scans) "
         "that contain the class; the background is in no mean",
+        **_distance_notes(summary, wide=wide),
         "missed": "slices with the class where the prediction has none of it",
         "spurious": "slices without the class where the prediction has some; not in Dice",
         percent: trust,
     }
 
 
+def _distance_notes(summary: Mapping[str, Any], *, wide: bool) -> dict[str, str]:
+    """Say what the distances are between, and what a miss counts as."""
+    measured = summary["distances"]
+    if measured is None:
+        return {}
+    between = "volumes" if not measured["n_2d"] else "2D slices" if not measured["n_3d"] else "slices and volumes"
+    over = "mean over scans" if not measured["n_2d"] else "mean over scans, of the mean over their slices"
+    note = f"between surfaces of {between}, {over}; a missed class counts with the image's diagonal"
+    if measured["unit"] == "pixels":
+        note += "; px: pixels, the spacing is not known"
+    notes = {"HD95": note}
+    if wide:
+        unit = _UNITS[measured["unit"]]
+        notes["surf. Dice"] = f"share of both surfaces within {measured['tolerance']:g} {unit} of the other"
+    return notes
+
+
 def _note(term: str, text: str, width: int) -> str:
-    head = f"{term:<8}{_GAP}"
+    head = term + _GAP
     return textwrap.fill(text, width, initial_indent=head, subsequent_indent=" " * len(head))
 
 

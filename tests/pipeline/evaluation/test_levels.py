@@ -69,16 +69,17 @@ def test_patients_are_means_over_their_scans() -> None:
 
 
 def test_rows_are_plain() -> None:
-    first, second = levels.rows(levels.scan_units(COUNTS), ["background", "bladder"])[2:4]
+    first, second = levels.rows(levels.scan_units(COUNTS), ["background", "bladder"], [0, 4])[2:4]
     assert first["class"] == "background"
     assert second == {
-        "scan": "2", "patient": "A", "slices": 1, "class_id": 1, "class": "bladder",
+        "scan": "2", "patient": "A", "slices": 1, "class_id": 4, "class": "bladder",
         "reference_voxels": 0, "predicted_voxels": 4,
         "reference_ml": 0.0, "predicted_ml": 0.008, "difference_ml": 0.008, "relative_difference": None,
-        "dice": None, "dice_with_empty": 0.0, "iou": None, "precision": None, "recall": None, "outcome": "spurious",
+        "dice": None, "dice_with_empty": 0.0, "iou": None, "precision": None, "recall": None,
+        "hd95": None, "assd": None, "surface_dice": None, "outcome": "spurious",
     }  # fmt: skip
     assert type(second["predicted_voxels"]) is int
-    patient = levels.rows(levels.patient_units(levels.scan_units(COUNTS)), ["background", "bladder"])[1]
+    patient = levels.rows(levels.patient_units(levels.scan_units(COUNTS)), ["background", "bladder"], [0, 4])[1]
     assert patient["reference_voxels"] == pytest.approx(2.5)
 
 

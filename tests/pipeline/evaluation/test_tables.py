@@ -65,11 +65,12 @@ def test_csv_of_a_case_by_hand() -> None:
     found = evaluate([CaseCounts('case "1"', "s", "p", confusion, 250.0)], ["background", "bone, left", "α"])
     assert tables.cases_csv(found).splitlines() == [
         "case,scan,patient,slices,class_id,class,reference_voxels,predicted_voxels,reference_ml,predicted_ml,"
-        "difference_ml,relative_difference,dice,dice_with_empty,iou,precision,recall,outcome",
+        "difference_ml,relative_difference,dice,dice_with_empty,iou,precision,recall,hd95,assd,"
+        "surface_dice,outcome",
         '"case ""1""",s,p,1,0,background,6,6,1.5,1.5,0,0,0.8333333333,0.8333333333,0.7142857143,0.8333333333,'
-        "0.8333333333,present",
-        '"case ""1""",s,p,1,1,"bone, left",4,4,1,1,0,0,0.75,0.75,0.6,0.75,0.75,present',
-        '"case ""1""",s,p,1,2,α,0,0,0,0,0,,,,,,,both_empty',
+        "0.8333333333,,,,present",
+        '"case ""1""",s,p,1,1,"bone, left",4,4,1,1,0,0,0.75,0.75,0.6,0.75,0.75,,,,present',
+        '"case ""1""",s,p,1,2,α,0,0,0,0,0,,,,,,,,,,both_empty',
     ]
 
 
@@ -131,7 +132,7 @@ def test_table_says_what_the_summary_says() -> None:
     lines = tables.terminal_table(evaluate(counts, ["background", "bone", "rectum"]), title="Pelvis").splitlines()
     assert lines[:2] == ["Pelvis", "4 slices of 3 scans of 2 patients"]
     assert lines[4].split() == [
-        "class", "slice", "scan", "patient", "95", "%", "CI", "sl/sc/pat", "missed", "spurious",
+        "class", "slice", "scan", "pat.", "95", "%", "CI", "sl/sc/pt", "missed", "spurious",
     ]  # fmt: skip
     rows = [line.split() for line in lines[6:9]]
     # Bone by slice (1/2 + 1 + 1 + 2/3) / 4, by scan (4/5 + 1 + 2/3) / 3, by patient (4/5 + 5/6) / 2.
