@@ -14,13 +14,13 @@ from monai.transforms import Compose
 
 from benchmarks.turns import table, take_turns
 from pipeline.config.load import Config, load_config
-from pipeline.data.caches import prepared_slices
+from pipeline.data.caching.caches import prepared_slices
+from pipeline.data.caching.known_facts import take_facts
+from pipeline.data.caching.prepared import Preparation, sample_of
+from pipeline.data.caching.slices import Slices, epoch_batches
 from pipeline.data.inspection import read_options
-from pipeline.data.known_facts import take_facts
 from pipeline.data.layouts import find_cases
-from pipeline.data.phantom import PhantomSpec, write_phantom
-from pipeline.data.prepared import Preparation, sample_of
-from pipeline.data.slices import Slices, epoch_batches
+from pipeline.data.phantom.writing import PhantomSpec, write_phantom
 from transforms.chain import PrepareChain, build_transform
 
 _SCANS = 6

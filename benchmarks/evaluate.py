@@ -24,7 +24,7 @@ from monai.transforms import AsDiscrete, Compose, EnsureChannelFirst, LoadImage
 
 from benchmarks.turns import table, take_turns
 from pipeline.commands.evaluate import main
-from pipeline.data.phantom import scan_volume
+from pipeline.data.phantom.writing import scan_volume
 
 _CASES = 10
 _SHAPE = (256, 256, 128)

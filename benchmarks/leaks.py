@@ -10,10 +10,10 @@ import numpy as np
 from scipy.ndimage import zoom
 
 from benchmarks.turns import take_turns
-from pipeline.data.leaks import ALIKE, CANDIDATE
-from pipeline.data.likeness import compare
-from pipeline.data.phantom import scan_volume
-from pipeline.data.thumbnails import find_candidates, thumbnail
+from pipeline.data.leakage.leaks import ALIKE, CANDIDATE
+from pipeline.data.leakage.likeness import compare
+from pipeline.data.leakage.thumbnails import find_candidates, thumbnail
+from pipeline.data.phantom.writing import scan_volume
 
 _HIPMRI = {"train": 11_460, "validation": 660, "test": 540}
 _PATIENTS, _WEEKS, _EVERY, _COPIED = 8, 2, 2, 48

@@ -10,7 +10,7 @@ import torch
 from monai.transforms import LoadImaged
 
 from benchmarks.turns import table, take_turns
-from pipeline.data.phantom import PhantomSpec, write_phantom
+from pipeline.data.phantom.writing import PhantomSpec, write_phantom
 from transforms.nifti import ReadOptions
 from transforms.reader import CheckedLoadImaged
 

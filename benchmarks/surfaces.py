@@ -11,7 +11,7 @@ from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 from scipy.ndimage import zoom
 
 from benchmarks.turns import table, take_turns
-from pipeline.data.phantom import scan_volume
+from pipeline.data.phantom.writing import scan_volume
 from pipeline.evaluation.surfaces import surface_figures
 
 _SHAPE, _SPACING_MM, _TOLERANCE_MM = (256, 256, 128), (1.68, 1.56, 1.56), 3.0

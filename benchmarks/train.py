@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from benchmarks.turns import table, take_turns
+from pipeline.data.caching.slices import SliceBank
 from pipeline.data.cases import Case
-from pipeline.data.phantom import scan_volume
-from pipeline.data.slices import SliceBank
+from pipeline.data.phantom.writing import scan_volume
 from pipeline.networks.build import build_network
 from pipeline.training.device import choose_device, describe, tune_cpu
 from pipeline.training.objective import build_loss

@@ -114,7 +114,7 @@ def make_bank() -> Callable[..., Any]:
         """`sizes` is one (S, H, W) for all, or one a case."""
         import torch
 
-        from pipeline.data.slices import SliceBank
+        from pipeline.data.caching.slices import SliceBank
 
         shapes = [sizes] * len(cases) if isinstance(sizes[0], int) else sizes
         generator = torch.Generator().manual_seed(seed)

@@ -12,11 +12,11 @@ from pipeline.commands.dataset import Dataset
 from pipeline.config.load import Config
 from pipeline.config.schema import Settings
 from pipeline.config.suggestions import suggestion
+from pipeline.data.caching.known_facts import take_facts
 from pipeline.data.cases import Case
 from pipeline.data.facts import CaseFacts
-from pipeline.data.known_facts import take_facts
-from pipeline.data.leaks import repeated_images
-from pipeline.data.splits import Split, all_folds, split_folds
+from pipeline.data.leakage.leaks import repeated_images
+from pipeline.data.splitting.splits import Split, all_folds, split_folds
 from pipeline.errors import ConfigError, DataError, Fault, raise_all
 from pipeline.progress import stage
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.commands.arguments import command_parser, guarded
 from pipeline.commands.dataset import make_phantom
-from pipeline.data.phantom import PhantomSpec
+from pipeline.data.phantom.writing import PhantomSpec
 from pipeline.errors import EXIT_DONE
 
 _MEANING = {

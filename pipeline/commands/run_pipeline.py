@@ -15,7 +15,7 @@ from pipeline.config.load import load_config
 from pipeline.config.plugins import plugin_notes
 from pipeline.config.printed import printed_text
 from pipeline.config.resolved import differing_keys, resolved_text
-from pipeline.data.splits import split_folds
+from pipeline.data.splitting.splits import split_folds
 from pipeline.errors import EXIT_DONE, ConfigError, Fault, Interrupted
 from pipeline.runs import RunLog, create_run_folder, discard_untrained, existing_run_folder, write_text
 from pipeline.training.signals import hold_signals, interrupt_on_signals

@@ -15,12 +15,12 @@ from torch import nn
 from pipeline.commands.dataset import Dataset
 from pipeline.commands.intake import Intake
 from pipeline.config.schema import Settings
-from pipeline.data.caches import prepared_slices
+from pipeline.data.caching.caches import prepared_slices
+from pipeline.data.caching.prepared import Preparation, sample_of
+from pipeline.data.caching.slices import Slices
 from pipeline.data.cases import Case
 from pipeline.data.crops import crop_faults
 from pipeline.data.inspection import knows_spacing
-from pipeline.data.prepared import Preparation, sample_of
-from pipeline.data.slices import Slices
 from pipeline.errors import ConfigError, raise_all
 from pipeline.evaluation.confusion import CaseCounts, slice_confusions
 from pipeline.inference.masks import mask_bytes

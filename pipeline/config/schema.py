@@ -53,7 +53,7 @@ def _pattern(value: str | None) -> str | None:
 
 
 class PhantomSettings(Section):
-    """How large a phantom is, where the data are synthetic; see pipeline.data.phantom."""
+    """How large a phantom is, where the data are synthetic; see pipeline.data.phantom.writing."""
 
     train: Count = 8
     validate_: Annotated[Count, Field(alias="validate")] = 2

@@ -34,7 +34,7 @@ class CaseFacts:
     digest, label_digest
         Of the voxels: the same for the same image under another name.
     thumbnail
-        The image made small, by which images that are nearly the same are found; see `pipeline.data.leaks`.
+        The image made small, by which images that are nearly the same are found; see `pipeline.data.leakage.leaks`.
     zeroed
         NaN or infinite voxels of the image that ``data.nonfinite: zero`` replaced.
     """

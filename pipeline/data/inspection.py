@@ -15,7 +15,7 @@ from pipeline.config.schema import PLANES
 from pipeline.data.cases import Case
 from pipeline.data.facts import CaseFacts
 from pipeline.data.layouts import hipmri_has_volumes, tells_patients
-from pipeline.data.leaks import thumbnail
+from pipeline.data.leakage.leaks import thumbnail
 from pipeline.errors import DataError, Fault, raise_all
 from transforms.nifti import NiftiFile, ReadOptions, read_label, read_nifti
 from transforms.planes import orientation_of, plane_of

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch.nn.functional import one_hot
 
+from pipeline.data.caching.prepared import sample_of
 from pipeline.data.cases import Case, scan_key
-from pipeline.data.prepared import sample_of
 from pipeline.evaluation import aggregation
 from pipeline.evaluation.confusion import CaseCounts, slice_confusions
 from pipeline.evaluation.surfaces import surface_figures

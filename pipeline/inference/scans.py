@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from pipeline.data.caching.prepared import sample_of
 from pipeline.data.cases import Case, check_neighbours, reading_order, scan_key
-from pipeline.data.prepared import sample_of
 from pipeline.errors import RunError
 from pipeline.networks.apply import Window, WindowSettings, chunks, is_out_of_memory, slice_logits
 from transforms.chain import PrepareChain

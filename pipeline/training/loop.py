@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from pipeline.config.schema import Settings, parse_budget
+from pipeline.data.caching.slices import Slices, epoch_batches
 from pipeline.data.cases import listing
-from pipeline.data.slices import Slices, epoch_batches
 from pipeline.errors import Interrupted, RunError
 from pipeline.networks.apply import is_out_of_memory
 from pipeline.progress import Progress

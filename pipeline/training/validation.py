@@ -11,7 +11,7 @@ import torch
 from monai.metrics import DiceMetric
 from torch import nn
 
-from pipeline.data.slices import Slices
+from pipeline.data.caching.slices import Slices
 from pipeline.errors import RunError
 from pipeline.networks.apply import WindowSettings, is_out_of_memory, slice_logits
 

@@ -20,10 +20,10 @@ from pipeline.commands.checks.trace import Step, changed_labels, trace_case, tra
 from pipeline.commands.intake import Intake
 from pipeline.commands.stages import network_for
 from pipeline.config.suggestions import suggestion
+from pipeline.data.caching.prepared import sample_of
 from pipeline.data.cases import Case
 from pipeline.data.crops import crop_faults
 from pipeline.data.inspection import knows_spacing
-from pipeline.data.prepared import sample_of
 from pipeline.errors import ConfigError, Fault, raise_all
 from pipeline.evaluation.ceiling import Ceiling, resampling_ceiling, spread_scans
 from pipeline.memory import available_bytes, in_words

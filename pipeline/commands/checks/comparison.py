@@ -8,7 +8,7 @@ from itertools import cycle, islice
 from pipeline.commands.intake import Intake
 from pipeline.commands.stages import prepare
 from pipeline.config.targets import NETWORK_PREFIX
-from pipeline.data.slices import epoch_batches
+from pipeline.data.caching.slices import epoch_batches
 from pipeline.networks.measure import compare, counterpart
 from pipeline.progress import stage
 from pipeline.training.device import choose_device, describe, tune_cpu

@@ -20,8 +20,8 @@ from pipeline.config.plugins import plugin_notes
 from pipeline.data.cases import Case
 from pipeline.data.facts import CaseFacts
 from pipeline.data.inspection import examine_cases, knows_spacing
-from pipeline.data.leaks import repeated_images
-from pipeline.data.splits_file import absent_names, read_folds
+from pipeline.data.leakage.leaks import repeated_images
+from pipeline.data.splitting.splits_file import absent_names, read_folds
 from pipeline.errors import EXIT_DONE, EXIT_USER, Fault
 from pipeline.progress import stage
 from transforms.advice import advice

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from pipeline.commands.checks.findings import aligned
+from pipeline.data.caching.prepared import sample_of
 from pipeline.data.cases import Case
-from pipeline.data.prepared import sample_of
 from transforms.chain import PrepareChain
 
 _LISTED_VALUES = 8

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.phantom import PhantomSpec, write_phantom
+from pipeline.data.phantom.writing import PhantomSpec, write_phantom
 
 CHECKOUT = Path(__file__).parents[3]
 TINY = ("--set", "network.channels=[4, 8]", "--set", "training.epochs=1", "--set", "training.batch_size=4")

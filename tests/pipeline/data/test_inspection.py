@@ -14,8 +14,8 @@ import pytest
 from pipeline.data.cases import Case
 from pipeline.data.facts import CaseFacts
 from pipeline.data.inspection import inspect_cases, knows_spacing
-from pipeline.data.leaks import repeated_images
-from pipeline.data.splits import Split
+from pipeline.data.leakage.leaks import repeated_images
+from pipeline.data.splitting.splits import Split
 from pipeline.errors import DataError, Fault, Faults, ImageFileError
 
 

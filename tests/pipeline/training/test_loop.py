@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.data.prepared import prepare_cases
-from pipeline.data.slices import SliceBank
-from pipeline.data.splits import split_cases
+from pipeline.data.caching.prepared import prepare_cases
+from pipeline.data.caching.slices import SliceBank
+from pipeline.data.splitting.splits import split_cases
 from pipeline.errors import ConfigError, Interrupted, RunError
 from pipeline.networks.apply import Window
 from pipeline.networks.unet import UNet

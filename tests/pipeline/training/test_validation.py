@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.data.slices import SliceBank
+from pipeline.data.caching.slices import SliceBank
 from pipeline.errors import RunError
 from pipeline.networks.apply import Window
 from pipeline.training.objective import build_loss

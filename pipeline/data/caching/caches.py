@@ -1,0 +1,138 @@
+"""Prepared slices by ``data.cache``: all in memory, in a store on disk, or prepared anew for each batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from pipeline.config.load import Config
+from pipeline.data.caching.cache_folder import folder_bytes, open_store
+from pipeline.data.caching.demand import PlaneShape, bank_bytes, estimated_shapes
+from pipeline.data.caching.digests import digest_of, foreign_sources, sources_digest, versions
+from pipeline.data.caching.elsewhere import FreshSlices, StoredSlices
+from pipeline.data.caching.prepared import Preparation, prepare_cases, prepare_each, sample_of
+from pipeline.data.caching.samples import presence, same_channels, sample_shape, slices_of
+from pipeline.data.caching.slices import SliceBank, Slices
+from pipeline.data.caching.store import FORMAT, StoreWriter
+from pipeline.data.cases import Case
+from pipeline.data.crops import crop_faults
+from pipeline.errors import RunError, raise_all
+from pipeline.memory import available_bytes, in_words
+
+Tell: TypeAlias = Callable[[], None]
+Say: TypeAlias = Callable[[str], None]
+
+
+def prepared_slices(
+    config: Config, job: Preparation, progress: Tell = lambda: None, say: Say = lambda line: None
+) -> Slices:
+    """The prepared slices of some cases, kept where the config wants them.
+
+    Parameters
+    ----------
+    config
+        Of the dataset.
+    job
+        What is to be prepared.
+    progress
+        Called after each case that is prepared.
+    say
+        Takes a line for the user.
+
+    Raises
+    ------
+    Fault, Faults
+        With the case's file; also for labelled voxels that the chain cuts off.
+    RunError
+        When they fit neither in the memory nor, for a store, on the disk.
+    """
+    keep = {"ram": _in_memory, "disk": _on_disk, "none": _nowhere}[config.settings.data.cache]
+    return keep(config, job, progress, say)
+
+
+def needed_bytes(job: Preparation) -> int:
+    """About how much the slices of some cases will take once they are prepared; a few cases are tried."""
+    shapes = estimated_shapes(job.cases, job.facts, lambda case: _prepared_shape(job, case))
+    return bank_bytes((job.facts[case.id] for case in job.cases), shapes)
+
+
+def _prepared_shape(job: Preparation, case: Case) -> PlaneShape:
+    return sample_shape(case, job.chain(sample_of(case)))[1:]
+
+
+def _in_memory(config: Config, job: Preparation, progress: Tell, say: Say) -> Slices:
+    needed, free = needed_bytes(job), available_bytes()
+    if free is not None and needed > free:
+        raise RunError(
+            f"the prepared slices of {len(job.cases)} cases need about {in_words(needed)} ({needed} bytes) of memory, "
+            f"and {in_words(free)} ({free} bytes) are free", where=config.where("data", "cache"),
+            remedy="Keep them on disk with --set data.cache=disk",
+        )  # fmt: skip
+    samples = prepare_cases(job.chain, job.cases, progress)
+    raise_all(crop_faults(job.chain, job.cases, job.facts, job.options, lambda number: samples[number]["image"]))
+    return SliceBank(job.cases, samples, job.classes, job.context, samples.drop)
+
+
+def _on_disk(config: Config, job: Preparation, progress: Tell, say: Say) -> Slices:
+    cache = config.locate(config.settings.data.cache_folder)
+    content = store_content(config, job)
+
+    def build(folder: Path) -> None:
+        writer, shapes = StoreWriter(folder), []
+
+        def take(number: int, sample: Mapping[str, Any]) -> None:
+            image, label = slices_of(job.cases[number], sample, job.classes)
+            shapes.append(image.shape[1])
+            same_channels(job.cases, np.array(shapes))
+            writer.add(image.numpy(), label.numpy(), presence(label, job.classes))
+
+        prepare_each(job, take, progress)
+        writer.finish(content | {"cases": [case.id for case in job.cases]})
+
+    store = open_store(
+        cache / "slices", digest_of(content), job.classes, build, lambda: needed_bytes(job), say
+    )  # fmt: skip
+    say(
+        f"the prepared slices of {len(job.cases)} cases are in {cache}, which holds {in_words(folder_bytes(cache))}; "
+        "it may be deleted when nothing runs"
+    )
+    return StoredSlices(job.cases, store, job.context)
+
+
+def store_content(config: Config, job: Preparation) -> dict[str, Any]:
+    """What a store follows from: whatever differs here makes another one.
+
+    The slices' neighbours are found when it is opened, so that ``data.context`` is not among it.
+    """
+    cases = [
+        (case.id, case.patient, case.scan, case.slice, case.channels, fact.digest.hex(), fact.label_digest.hex(),
+         fact.shape, fact.spacing_mm, fact.orientation, fact.axis, fact.slices)
+        for case in job.cases for fact in [job.facts[case.id]]
+    ]  # fmt: skip
+    return {
+        "format": FORMAT,
+        "digest_of_cases": digest_of(cases),
+        "chain": [dict(entry) for entry in config.settings.transforms.prepare],
+        "read": vars(job.options),
+        "classes": job.classes,
+        "versions": versions(),
+        "sources": sources_digest("transforms"),
+        "plugins": foreign_sources(job.chain.compose.transforms),
+    }
+
+
+def _nowhere(config: Config, job: Preparation, progress: Tell, say: Say) -> Slices:
+    say(f"data.cache is none: one pass through {len(job.cases)} cases, for the sizes and classes of their slices")
+    shapes, present = [], []
+
+    def take(number: int, sample: Mapping[str, Any]) -> None:
+        shapes.append(sample_shape(job.cases[number], sample))
+        _, label = slices_of(job.cases[number], sample, job.classes)
+        present.append(presence(label, job.classes))
+
+    prepare_each(job, take, progress)
+    same_channels(job.cases, np.array(shapes)[:, 1])
+    return FreshSlices(job, np.array(shapes), np.concatenate(present))
