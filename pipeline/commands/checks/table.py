@@ -36,7 +36,7 @@ def table_lines(sides: Sequence[SideStatistics], classes: Sequence[str], *, know
         *([("spacing, mm", *(one.spacing_mm for one in sides))] if known_spacing else []),
         *([("orientation", *(" ".join(one.orientations) for one in sides))] if sides[0].orientations else []),
         ("intensity", *(f"{one.low:.4g} to {one.high:.4g}" for one in sides)),
-        ("its mean in an image", *(_range(one.mean_low, one.mean_high) for one in sides)),
+        ("mean of an image", *(_range(one.mean_low, one.mean_high) for one in sides)),
     ]
     return [*aligned(rows), "", *_class_lines(sides, classes)]
 
