@@ -211,3 +211,32 @@ def test_a_light_module_stays_light(module: str) -> None:
 def test_a_script_can_be_run(path: Path) -> None:
     assert os.access(path, os.X_OK)
     assert path.read_text(encoding="utf-8").startswith("#!/usr/bin/env python3\n")
+
+
+def circle_in(graph: dict[str, set[str]]) -> list[str]:
+    """Names that lead back to the first of them; none where no way does."""
+    done: set[str] = set()
+
+    def walk(name: str, way: list[str]) -> list[str]:
+        if name in way:
+            return [*way[way.index(name) :], name]
+        if name in done:
+            return []
+        found = next((circle for other in sorted(graph[name]) if (circle := walk(other, [*way, name]))), [])
+        done.add(name)
+        return found
+
+    return next((circle for name in sorted(graph) if (circle := walk(name, []))), [])
+
+
+def test_no_module_is_imported_by_what_it_imports() -> None:
+    """Not even inside a function, or for its types alone: a circle would have no first page to read."""
+    paths = {name_of(path): path for folder in ("pipeline", "transforms") for path in (ROOT / folder).rglob("*.py")}
+    graph: dict[str, set[str]] = {}
+    for name, path in paths.items():
+        found = imports_of(ast.parse(path.read_text(encoding="utf-8")), name, path.name == "__init__.py")
+        modules = {one if one in paths else one.rpartition(".")[0] for one in found}
+        graph[name] = (modules & paths.keys()) - {name}
+    assert circle_in(graph) == []
+    assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": set()}) == ["a", "b", "c", "a"]
+    assert circle_in({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []

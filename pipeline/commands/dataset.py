@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pipeline.config.load import Config, load_config
 from pipeline.data.cases import Case
-from pipeline.data.inspection import read_options
 from pipeline.data.layouts import hipmri_is_missing, hipmri_missing_message, look_for_cases
 from pipeline.data.phantom.writing import PhantomSpec, read_phantom_marker, write_phantom
+from pipeline.data.reading import read_options
 from pipeline.data.splitting.splits import is_given, split_cases
 from pipeline.errors import ConfigError, Fault, raise_all
 from pipeline.progress import stage

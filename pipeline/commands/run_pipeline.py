@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.commands.arguments import add_config_arguments, command_parser, guarded, how_to_go_on
 from pipeline.commands.dataset import Dataset, open_dataset
 from pipeline.config.load import load_config
-from pipeline.config.plugins import plugin_notes
+from pipeline.config.notes import plugin_notes
 from pipeline.config.printed import printed_text
 from pipeline.config.resolved import differing_keys, resolved_text
 from pipeline.data.splitting.splits import split_folds

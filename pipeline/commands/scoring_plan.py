@@ -101,7 +101,8 @@ def _of_config(path: Path) -> Plan:
     Values of the labels are renamed by ``data.label_map``; predictions of a run hold classes already.
     """
     from pipeline.config.load import load_config
-    from pipeline.data.inspection import knows_spacing, read_options
+    from pipeline.data.inspection import knows_spacing
+    from pipeline.data.reading import read_options
 
     config = load_config(path)
     data, evaluation = config.settings.data, config.settings.evaluation

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pipeline.config.document import Document, KeyPath, dotted
+from pipeline.config.document import Document, KeyPath
 from transforms.faults import ChainError
-from transforms.plugins import PluginClass, PluginTarget, plugin_classes, plugin_digest, plugin_target
-
-if TYPE_CHECKING:
-    from pipeline.config.load import Config
+from transforms.plugins import PluginClass, plugin_classes, plugin_target
 
 _TAKEN = frozenset({"monai", "pipeline", "transforms", "torch"})  # a name that begins so would pass for theirs
 
@@ -61,7 +58,7 @@ def bind_plugins(document: Document, root: Path, faults: list[Any]) -> Plugins:
         stem, path = Path(text).stem, ("plugins", number)
         try:
             _check_stem(stem, stems)
-            found = plugin_classes(_located(text, root))
+            found = plugin_classes(plugin_file(text, root))
         except ChainError as error:
             faults.append(document.fault(path, error.what, error.remedy))
             unread.add(stem)
@@ -83,7 +80,14 @@ def _check_stem(stem: str, known: set[str]) -> None:
         raise ChainError(f"two plugins are named {stem!r}", remedy="Rename one of the files")
 
 
-def _located(text: str, root: Path) -> Path:
+def plugin_file(text: str, root: Path) -> Path:
+    """The file that an entry of ``plugins`` names, as an absolute path; a relative one starts at `root`.
+
+    Raises
+    ------
+    ChainError
+        When the path leads nowhere, such as into the home folder of a user that does not exist.
+    """
     try:
         return (root / Path(text).expanduser()).resolve()
     except (RuntimeError, OSError) as error:  # no such home folder; a circle of links
@@ -101,21 +105,3 @@ def targets_of(document: Document) -> Iterator[tuple[KeyPath, Any]]:
     for key in ("network", "loss"):
         if key in value:
             yield (key,), value[key]
-
-
-def plugin_notes(config: Config) -> list[str]:
-    """What is to be said of a config's plugins: whose code runs in this program, and for what."""
-    used: dict[Path, list[str]] = {}
-    for path, entry in targets_of(config.document):
-        if isinstance(entry, dict) and isinstance(target := entry.get("_target_"), PluginTarget):
-            used.setdefault(target.plugin.file, []).append(f"{target} ({dotted(path)})")
-    notes = []
-    for number, text in enumerate(config.settings.plugins):
-        file = _located(text, config.project_root)
-        where = config.where("plugins", number)
-        if file in used:
-            digest = plugin_digest(file)[:12]
-            notes.append(f"{file} (SHA-256 {digest}) is code that this program runs: {', '.join(used[file])}; {where}")
-        else:
-            notes.append(f"{file} is listed but nothing of it is named, so that it is not run; {where}")
-    return notes

@@ -15,7 +15,8 @@ from pipeline.config.schema import PLANES
 from pipeline.data.cases import Case
 from pipeline.data.facts import CaseFacts
 from pipeline.data.layouts import hipmri_has_volumes, tells_patients
-from pipeline.data.leakage.leaks import thumbnail
+from pipeline.data.leakage.thumbnails import thumbnail
+from pipeline.data.reading import read_options
 from pipeline.errors import DataError, Fault, raise_all
 from transforms.nifti import NiftiFile, ReadOptions, read_label, read_nifti
 from transforms.planes import orientation_of, plane_of
@@ -37,21 +38,6 @@ class Examination:
 
     facts: tuple[CaseFacts, ...]
     faults: tuple[Fault, ...]
-
-
-def read_options(config: Config, channels_in_file: int = 1) -> ReadOptions:
-    """How a config wants its files to be read; `channels_in_file` as the cases say, see `Case`."""
-    data = config.settings.data
-    return ReadOptions(
-        axis=PLANES.index(data.axis) if isinstance(data.axis, str) else data.axis,
-        reorient=data.orientation == "ras",
-        channels=channels_in_file,
-        max_voxels=data.max_voxels,
-        nonfinite=data.nonfinite,
-        ignore_affine=data.ignore_affine,
-        spacing_mm=data.spacing_mm,
-        label_map=tuple(sorted((data.label_map or {}).items())),
-    )
 
 
 def knows_spacing(config: Config) -> bool:

@@ -16,7 +16,7 @@ from pipeline.commands.intake import Intake, divide
 from pipeline.config.document import KeyFault
 from pipeline.config.lenient import load_leniently
 from pipeline.config.load import Config
-from pipeline.config.plugins import plugin_notes
+from pipeline.config.notes import plugin_notes
 from pipeline.data.cases import Case
 from pipeline.data.facts import CaseFacts
 from pipeline.data.inspection import examine_cases, knows_spacing

@@ -24,7 +24,8 @@ from pipeline.config.load import Config
 from pipeline.data.caching.digests import digest_of, sources_digest, versions
 from pipeline.data.cases import Case
 from pipeline.data.facts import CaseFacts
-from pipeline.data.inspection import examine_cases, read_options
+from pipeline.data.inspection import examine_cases
+from pipeline.data.reading import read_options
 from pipeline.errors import RunError, raise_all
 from pipeline.runs import write_bytes
 

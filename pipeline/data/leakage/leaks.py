@@ -15,6 +15,7 @@ from pipeline.data.cases import Case
 from pipeline.data.facts import CaseFacts
 from pipeline.data.leakage.likeness import Likeness, compare
 from pipeline.data.leakage.thumbnails import Candidate, find_candidates, thumbnail
+from pipeline.data.reading import read_options
 from pipeline.data.splitting.splits import Split
 from pipeline.errors import DataError, raise_all
 from transforms.nifti import read_nifti
@@ -152,6 +153,4 @@ def _first(found: Sequence[str], what: str) -> list[str]:
 
 
 def _read(config: Config, case: Case) -> np.ndarray:
-    from pipeline.data.inspection import read_options  # which makes thumbnails, and so imports this module
-
     return read_nifti(case.image, read_options(config, case.channels_in_file)).channels[0].array

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.load import Config, load_config
-from pipeline.config.plugins import plugin_notes
+from pipeline.config.notes import plugin_notes
 from pipeline.config.resolved import resolved_text
 from pipeline.config.yaml_source import parse_yaml
 from pipeline.errors import ChainError, ConfigError, Fault

@@ -12,7 +12,8 @@ import pytest
 
 from pipeline.data.cases import Case
 from pipeline.data.crops import crop_faults
-from pipeline.data.inspection import inspect_cases, read_options
+from pipeline.data.inspection import inspect_cases
+from pipeline.data.reading import read_options
 from transforms.chain import PrepareChain
 
 LOAD = [

@@ -17,7 +17,8 @@ from pipeline.data.caching.caches import needed_bytes, prepared_slices, store_co
 from pipeline.data.caching.prepared import Preparation
 from pipeline.data.caching.slices import Slices, epoch_batches
 from pipeline.data.cases import Case
-from pipeline.data.inspection import inspect_cases, read_options
+from pipeline.data.inspection import inspect_cases
+from pipeline.data.reading import read_options
 from pipeline.errors import DataError, Faults, ImageFileError, RunError
 from transforms.chain import PrepareChain
 
