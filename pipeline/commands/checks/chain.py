@@ -189,7 +189,10 @@ def _check_run(findings: Findings, readable: Readable, sample: Mapping[str, Any]
     )
     work = _workload(readable, readable.intake, per_slice, sum(step.seconds for step in steps))
     found, free = forecast(settings, work, pace), available_bytes()
-    findings.section("run", f"{network_text}; about {counted(found.epochs, 'epoch')}, by the pace of a few steps")
+    times = f"{work.folds} folds of " if work.folds > 1 else ""
+    findings.section(
+        "run", f"{network_text}; {times}about {counted(found.epochs, 'epoch')}, by the pace of a few steps"
+    )
     findings.lines(forecast_lines(found, free))
     findings.values(parameters=parameter_count(network), device=describe(device), free_bytes=free, **found.values())
     if free is not None and found.memory_bytes > free:
@@ -205,6 +208,7 @@ def _workload(readable: Readable, intake: Intake, bytes_per_slice: int, prepare_
         train=slices["train"], validation=slices["validation"], test=slices["test"], cases=len(readable.cases),
         read_seconds=readable.read_seconds, prepare_seconds=prepare_seconds,
         cache_bytes=bytes_per_slice * (slices["train"] + slices["validation"]), threads=os.cpu_count() or 1,
+        folds=len(intake.parts),
     )  # fmt: skip
 
 

@@ -40,6 +40,8 @@ class Workload:
         What the prepared training and validation slices take.
     threads
         That prepare cases side by side.
+    folds
+        How many times all but the reading is done; the numbers above are those of one fold.
     """
 
     train: int
@@ -50,6 +52,7 @@ class Workload:
     prepare_seconds: float
     cache_bytes: int
     threads: int = 1
+    folds: int = 1
 
 
 @dataclass(frozen=True)
@@ -178,10 +181,10 @@ def forecast(settings: Settings, work: Workload, pace: Pace) -> Forecast:
         epochs = min(epochs, budget / max(1e-9, an_epoch + validating))
     seconds = {
         "read": work.read_seconds,
-        "prepare": work.cases * work.prepare_seconds / max(1, work.threads),
-        "train": epochs * an_epoch,
-        "validate": epochs * validating,
-        "predict": work.test * pace.forward_seconds,
+        "prepare": work.folds * work.cases * work.prepare_seconds / max(1, work.threads),
+        "train": work.folds * epochs * an_epoch,
+        "validate": work.folds * epochs * validating,
+        "predict": work.folds * work.test * pace.forward_seconds,
     }
     in_memory = work.cache_bytes if settings.data.cache == "ram" else 0
     return Forecast(

@@ -55,6 +55,15 @@ def test_a_budget(make_config: Callable[..., Any], budget: str, epochs: int, tra
     assert found.seconds["train"] == pytest.approx(train) and found.seconds["validate"] == pytest.approx(validate)
 
 
+def test_each_fold_takes_as_long_but_files_are_read_once(make_config: Callable[..., Any]) -> None:
+    settings = make_config(training={"epochs": 10}).settings
+    one, three = (forecast(settings, replace(WORK, folds=folds), PACE) for folds in (1, 3))
+    assert three.seconds["read"] == one.seconds["read"]
+    for name in ("prepare", "train", "validate", "predict"):
+        assert three.seconds[name] == pytest.approx(3 * one.seconds[name])
+    assert three.memory_bytes == one.memory_bytes, "one fold after the other"
+
+
 @pytest.mark.parametrize("cache", ["disk", "none"])
 def test_only_ram_holds_the_slices_in_memory(make_config: Callable[..., Any], cache: str) -> None:
     settings = make_config(data={"cache": cache}).settings
