@@ -156,10 +156,10 @@ def _lint_label(path: KeyPath, entry: Entry) -> Iterator[LintProblem]:
     if for_label not in _NEAREST or for_label is False:
         other = 1 if wanted == 0 else "bilinear"
         text = ", ".join(str(wanted if key == "label" else other) for key in keys)
+        used = f"its default {parameter}" if for_label is None else f"{parameter} {for_label}"
         yield LintProblem(
             (*path, parameter) if parameter in entry else path,
-            f"{name} resamples the label with {parameter} {'by default' if for_label is None else for_label}, "
-            "which mixes class numbers",
+            f"{name} resamples the label with {used}, which mixes class numbers",
             f"Set {parameter}: [{text}]",
         )
 
@@ -169,7 +169,7 @@ def _lint_together(path: KeyPath, entry: Entry, chain: Sequence[Entry]) -> Itera
     name, keys = target_name(entry), entry_keys(entry)
     if name not in _GEOMETRY or len(set(keys) & set(KEYS)) != 1:
         return
-    moved = keys[0]
+    moved = next(key for key in keys if key in KEYS)  # beside it, there may be one that is unknown
     other = KEYS[1 - KEYS.index(moved)]
     # Two entries, one a key, do as well as one for both; but two random ones draw differently.
     peers = [entry_keys(one) for one in chain if target_name(one) == name]

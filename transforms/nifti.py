@@ -167,10 +167,11 @@ def read_label(path: Path | str, options: ReadOptions | None = None) -> NiftiFil
     Raises
     ------
     ImageFileError
-        As `read_nifti`, and for values that are not whole or are negative after renaming.
+        As `read_nifti`, and for values that are not whole, negative after renaming, or not finite, whatever
+        ``options.nonfinite`` says: a class cannot be guessed.
     """
     options = options or ReadOptions()
-    file = read_nifti(path, replace(options, channels=1))
+    file = read_nifti(path, replace(options, channels=1, nonfinite="refuse"))
     array = remap(file.array, options.label_map)
     whole = array if array.dtype.kind in "iu" else np.rint(array)
     if whole is not array and not np.array_equal(whole, array):

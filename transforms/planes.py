@@ -74,7 +74,8 @@ def plane_of(file: NiftiFile, options: ReadOptions) -> Plane:
     Returns
     -------
     Plane
-        With ``axis`` counted, and the largest spacing sought, among the axes of RAS (0 sagittal, 1 coronal, 2 axial
+        Along the axis of length 1 where there is one and no axis is named: that file is a slice. Else with ``axis``
+        counted, and the largest spacing sought, among the axes of RAS (0 sagittal, 1 coronal, 2 axial
         slices) where the file is turned, else among its own.
     """
     if len(file.spacing_mm) == 2:
@@ -83,7 +84,11 @@ def plane_of(file: NiftiFile, options: ReadOptions) -> Plane:
     flips: tuple[bool, ...] = (False, False, False)
     if options.reorient and _believed(options):
         places, flips = _towards_ras(file.affine)
-    axis = slice_axis([file.spacing_mm[place] for place in places], options.axis)
+    lengths = [file.array.shape[place] for place in places]
+    if options.axis is None and lengths.count(1) == 1:
+        axis = lengths.index(1)  # a slice with an axis for its number: (1, H, W) or (H, 1, W)
+    else:
+        axis = slice_axis([file.spacing_mm[place] for place in places], options.axis)
     order = (axis, *(other for other in range(3) if other != axis))
     return Plane(tuple(places[number] for number in order), tuple(flips[number] for number in order))
 

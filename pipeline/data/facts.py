@@ -54,3 +54,8 @@ class CaseFacts:
     label_digest: bytes
     thumbnail: np.ndarray
     zeroed: int = 0
+
+    @property
+    def flat(self) -> bool:
+        """Whether it is a single slice: of two axes, or cut along one of length 1."""
+        return self.slices == 1

@@ -93,7 +93,7 @@ def inspect_cases(
 
 def _nameless_patients(config: Config, facts: Sequence[CaseFacts]) -> list[DataError]:
     """A fault where 2D slices say nothing of their patients, so that one could stand on both sides of a split."""
-    flat = [fact.case for fact in facts if len(fact.shape) == 2]
+    flat = [fact.case for fact in facts if fact.flat]
     if tells_patients(config) or not flat:
         return []
     return [DataError(
@@ -107,7 +107,7 @@ def _nameless_patients(config: Config, facts: Sequence[CaseFacts]) -> list[DataE
 def _unknown_planes(config: Config, facts: Sequence[CaseFacts]) -> list[DataError]:
     """A fault where a plane of the body is asked for, and nothing says where the axes of volumes point."""
     data = config.settings.data
-    volumes = [fact for fact in facts if len(fact.shape) == 3]
+    volumes = [fact for fact in facts if not fact.flat]
     unknown = [fact.case for fact in volumes if data.orientation == "file" or not fact.orientation]
     if not isinstance(data.axis, str) or not unknown:
         return []
@@ -121,7 +121,7 @@ def _unknown_planes(config: Config, facts: Sequence[CaseFacts]) -> list[DataErro
 def _several_axes(config: Config, facts: Sequence[CaseFacts]) -> list[DataError]:
     """A fault where the spacings would have volumes cut along different axes: one network would see two planes."""
     turned = config.settings.data.orientation == "ras"
-    by_plane = {_plane_name(fact, turned): fact for fact in facts if len(fact.shape) == 3}
+    by_plane = {_plane_name(fact, turned): fact for fact in facts if not fact.flat}
     if len(by_plane) < 2:
         return []
     found = ", ".join(f"{name} such as {fact.case} {fact.spacing_mm}" for name, fact in sorted(by_plane.items()))
@@ -148,6 +148,7 @@ def _inspect(config: Config, case: Case, options: ReadOptions) -> CaseFacts:
     raise_all([
         *(fault for name, file in others for fault in _grid_faults(name, file, images[0], tolerance, options)),
         *_value_faults(case, values, classes),
+        *_thin_slices(images[0], options),
     ])  # fmt: skip
     voxels = np.zeros(classes, dtype=np.int64)
     voxels[values] = counts
@@ -162,6 +163,19 @@ def _inspect(config: Config, case: Case, options: ReadOptions) -> CaseFacts:
         digest=_digest(*arrays), label_digest=_digest(label.array), thumbnail=thumbnail(arrays[0]),
         zeroed=sum({image.path: image.zeroed for image in images}.values()),
     )  # fmt: skip
+
+
+def _thin_slices(image: NiftiFile, options: ReadOptions) -> list[DataError]:
+    """A fault where a file is one slice along an axis, and is to be cut across it, into lines."""
+    plane = plane_of(image, options)
+    sides = [image.array.shape[axis] for axis in plane.order[1:]]
+    if 1 not in sides:
+        return []
+    thin = image.array.shape.index(1)
+    return [DataError(
+        f"has the shape {image.array.shape}: one slice along axis {thin}, which data.axis would cut along axis "
+        f"{plane.axis}", where=image.path, remedy="Set data.axis: null; a file that is one slice is taken as it lies",
+    )]  # fmt: skip
 
 
 def _read_case(case: Case, options: ReadOptions) -> tuple[list[NiftiFile], NiftiFile]:

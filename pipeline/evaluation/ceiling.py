@@ -7,8 +7,9 @@ the chain alone, whatever the network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +20,13 @@ from pipeline.data.cases import Case, scan_key
 from pipeline.evaluation import aggregation
 from pipeline.evaluation.confusion import CaseCounts, slice_confusions
 from pipeline.evaluation.surfaces import surface_figures
-from pipeline.inference.scans import restored_masks
+from pipeline.inference.scans import most_probable
+from pipeline.networks.apply import chunks
 from transforms.chain import PrepareChain
 from transforms.nifti import ReadOptions, read_label
+from transforms.planes import plane_from
+
+_AT_ONCE = 128  # slices times classes that are probabilities at one time, to bound memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +104,7 @@ def resampling_ceiling(
     distances: list[np.ndarray] = []
     for case in cases:
         sample = chain(sample_of(case))
-        masks = one_hot(torch.as_tensor(sample["label"]).as_subclass(torch.Tensor).long(), len(classes))
-        mask, axis = restored_masks(chain, masks.movedim(-1, 1).float(), sample["image"])
+        mask, axis = _there_and_back(chain, sample, len(classes))
         assert case.label is not None
         label = read_label(case.label, options).array
         counts.append(
@@ -117,6 +121,17 @@ def resampling_ceiling(
         scans=summary["n_scans"],
         cases=len(cases),
     )
+
+
+def _there_and_back(chain: PrepareChain, sample: Mapping[str, Any], classes: int) -> tuple[np.ndarray, int]:
+    """A case's mask as it comes back, on the file's axes, and the axis that was cut; some slices at a time."""
+    label = torch.as_tensor(sample["label"]).as_subclass(torch.Tensor)
+    plane = plane_from(sample["image"].meta)
+    parts = [
+        most_probable(chain, one_hot(label[part].long(), classes).movedim(-1, 1).float(), sample["image"])
+        for part in chunks(len(label), max(1, _AT_ONCE // classes))
+    ]
+    return np.ascontiguousarray(plane.restore(np.concatenate(parts))), plane.axis
 
 
 def _means(table: np.ndarray) -> np.ndarray:

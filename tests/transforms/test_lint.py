@@ -259,3 +259,13 @@ def test_nothing_heavy_is_imported() -> None:
     code = "import sys, transforms.lint; print(sorted({'torch', 'monai', 'numpy', 'nibabel'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_unknown_key_beside_a_known_one_hides_nothing() -> None:
+    entries = [
+        {"_target_": "LoadImaged", "keys": ["image", "label"]},
+        {"_target_": "EnsureChannelFirstd", "keys": ["image", "label"]},
+        {"_target_": "Resized", "keys": ["images", "label"], "spatial_size": [8, 8], "mode": "nearest"},
+    ]
+    told = [problem.what for problem in lint_chain(entries, [])]
+    assert "no such key: images" in told

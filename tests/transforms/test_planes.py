@@ -79,6 +79,8 @@ def test_oblique_volumes_are_turned_as_nibabel_turns_them(
     wanted = nib.as_closest_canonical(image) if reorient else image
     sides = [round(float(side), 3) for side in nib.affines.voxel_sizes(wanted.affine)]
     cut = max(number for number in range(3) if sides[number] == max(sides)) if axis is None else axis
+    if axis is None and wanted.shape.count(1) == 1:
+        cut = wanted.shape.index(1)  # that is the one slice which the file holds
     np.testing.assert_array_equal(stack, np.moveaxis(np.asanyarray(wanted.dataobj), cut, 0))
     np.testing.assert_array_equal(plane.restore(stack), file.array)
     assert orientation_of(file, options) == "".join(nib.aff2axcodes(affine))

@@ -382,3 +382,34 @@ def test_whose_spacing_is_believed(
     for name in folders:
         (tmp_path / name).mkdir()
     assert knows_spacing(make_config(data={**data, "patient": None})) is known
+
+
+@pytest.mark.parametrize("shape", [(1, 20, 16), (20, 1, 16), (20, 16, 1), (20, 16)])
+def test_a_file_of_one_slice_is_a_slice_however_it_lies(
+    make_config: Callable[..., Any], store: Callable[..., Case], shape: tuple[int, ...]
+) -> None:
+    label = np.zeros((20, 16), np.uint8)
+    label[2:5, 3:9] = 1
+    image = np.arange(320.0).reshape(20, 16)
+    case = store("p1_a", image.reshape(shape), label.reshape(shape))
+    (fact,) = inspect_cases(make_config(), [case])
+    assert fact.flat and fact.slices == 1 and fact.slices_with.tolist() == [1, 1, 0]
+    with pytest.raises(DataError, match="2D slices, and nothing says whose"):
+        inspect_cases(make_config(data={"patient": None}), [case])
+
+
+def test_a_slice_is_not_cut_into_lines(make_config: Callable[..., Any], store: Callable[..., Case]) -> None:
+    case = store("p1_a", np.arange(320.0).reshape(1, 20, 16), np.zeros((1, 20, 16)))
+    with pytest.raises(DataError, match="one slice along axis 0, which data"):
+        inspect_cases(make_config(data={"axis": "axial"}), [case])
+
+
+def test_a_mask_with_nan_is_refused_whatever_images_may_hold(
+    make_config: Callable[..., Any], tmp_path: Path, write_nifti: Callable[..., Path]
+) -> None:
+    label = np.zeros((4, 5, 3), np.float32)
+    label[1, 1] = np.nan
+    image = write_nifti(tmp_path / "a.nii", np.arange(60.0).reshape(4, 5, 3), dtype=np.float32)
+    case = Case("p1", image, write_nifti(tmp_path / "b.nii", label), "p1", "p1")
+    with pytest.raises(ImageFileError, match="3 of 60 voxels are NaN"):
+        inspect_cases(make_config(data={"nonfinite": "zero"}), [case])
