@@ -154,6 +154,8 @@ def _lint_label(path: KeyPath, entry: Entry) -> Iterator[LintProblem]:
         return
     for_label = each[keys.index("label")]
     if for_label not in _NEAREST or for_label is False:
+        if name == "Resized":
+            wanted = "nearest-exact"  # plain nearest moves masks by up to half a pixel where it shrinks
         other = 1 if wanted == 0 else "bilinear"
         text = ", ".join(str(wanted if key == "label" else other) for key in keys)
         used = f"its default {parameter}" if for_label is None else f"{parameter} {for_label}"

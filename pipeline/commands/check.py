@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from pipeline.commands.arguments import add_config_arguments, command_parser, guarded
 from pipeline.config.suggestions import suggestion
@@ -47,6 +48,8 @@ def _check(arguments: argparse.Namespace) -> int:
                           remedy=suggestion(arguments.against, network_names()))  # fmt: skip
     if arguments.batches < 1:
         raise ConfigError(f"got {arguments.batches}", where="--batches", remedy="Give 1 or more")
+    if arguments.plot is not None and not Path(arguments.plot).resolve().parent.is_dir():
+        raise ConfigError("no such folder", where=f"--plot {arguments.plot}", remedy="Make it, or name another")
     if arguments.json and arguments.against is not None:
         raise ConfigError("the comparison of networks is a table for people", where="--json",
                           remedy="Give --against without it")  # fmt: skip

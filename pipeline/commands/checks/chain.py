@@ -16,10 +16,9 @@ from pipeline.commands.checks.comparison import compare_networks
 from pipeline.commands.checks.findings import Findings, aligned, counted
 from pipeline.commands.checks.forecast import Workload, forecast, forecast_lines, measure_pace, trial_batch
 from pipeline.commands.checks.readable import Readable
-from pipeline.commands.checks.trace import Step, changed_labels, trace_case, trace_lines, trace_values
+from pipeline.commands.checks.trace import Step, changed_labels, channel_lines, trace_case, trace_lines, trace_values
 from pipeline.commands.intake import Intake
 from pipeline.commands.stages import network_for
-from pipeline.config.suggestions import suggestion
 from pipeline.data.caching.prepared import sample_of
 from pipeline.data.cases import Case
 from pipeline.data.crops import crop_faults
@@ -57,6 +56,8 @@ def check_chain(findings: Findings, readable: Readable, arguments: argparse.Name
         return
     findings.section("case", f"{case.id}: {case.image}")
     findings.lines(trace_lines(steps))
+    if readable.dataset.channels > 1:
+        findings.lines(["", *channel_lines(sample["image"])])
     findings.values(id=case.id, steps=trace_values(steps))
     for told in changed_labels(steps):
         findings.warning(told)
@@ -80,14 +81,16 @@ def _hints_of_in_words(readable: Readable, steps: list[Step]) -> list[str]:
 
 
 def _traced_case(readable: Readable, name: str | None) -> Case:
-    """The case of that name; else the first of those that show most classes."""
+    """The case of that name; else the first of those that show most classes, on an image that is not constant."""
     by_id = {case.id: case for case in readable.cases}
-    if name is None:
-        return max(readable.cases, key=lambda case: int((readable.facts[case.id].slices_with > 0).sum()))
-    if name not in by_id:
-        known = "it could not be read" if name in {case.id for case in readable.dataset.cases} else "no such case"
-        raise ConfigError(f"{known}: {name!r}", where="--case", remedy=suggestion(name, by_id))
-    return by_id[name]
+    if name is not None and name not in by_id:
+        raise ConfigError(f"it could not be read: {name!r}", where="--case", remedy="Mend its files, or name another")
+
+    def shows(case: Case) -> tuple[bool, int]:
+        fact = readable.facts[case.id]
+        return fact.low < fact.high, int((fact.slices_with > 0).sum())
+
+    return max(readable.cases, key=shows) if name is None else by_id[name]
 
 
 def _plot(findings: Findings, readable: Readable, case: Case, steps: list[Step], path: Path) -> None:

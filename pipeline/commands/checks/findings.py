@@ -118,5 +118,7 @@ def aligned(rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
 
 
 def _sentence(text: str) -> str:
-    text = text[:1].upper() + text[1:]
+    first = text.split(" ", 1)[0]
+    if not set("._/=") & set(first.rstrip(".,:;")):  # a key or a path keeps its letters
+        text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -17,12 +17,13 @@ from pipeline.config.document import KeyFault
 from pipeline.config.lenient import load_leniently
 from pipeline.config.load import Config
 from pipeline.config.notes import plugin_notes
+from pipeline.config.suggestions import suggestion
 from pipeline.data.cases import Case
 from pipeline.data.facts import CaseFacts
 from pipeline.data.inspection import examine_cases, knows_spacing
 from pipeline.data.leakage.leaks import repeated_images
 from pipeline.data.splitting.splits_file import absent_names, read_folds
-from pipeline.errors import EXIT_DONE, EXIT_USER, Fault
+from pipeline.errors import EXIT_DONE, EXIT_USER, ConfigError, Fault
 from pipeline.progress import stage
 from transforms.advice import advice
 
@@ -32,6 +33,8 @@ def run_checks(arguments: argparse.Namespace) -> int:
     findings = Findings(as_json=arguments.json)
     config = check_config(findings, arguments)
     dataset = None if config is None else check_layout(findings, config, arguments)
+    if dataset is not None:
+        _check_case(dataset, arguments.case)
     readable = None if dataset is None else check_files(findings, dataset)
     if readable is not None and readable.facts:
         from pipeline.commands.checks.chain import check_chain  # PyTorch and MONAI, which take seconds to import
@@ -43,6 +46,13 @@ def run_checks(arguments: argparse.Namespace) -> int:
     return EXIT_USER if findings.count("error") else EXIT_DONE
 
 
+def _check_case(dataset: Dataset, name: str | None) -> None:
+    """Refuse a ``--case`` that is none, before any file is read for it."""
+    known = [case.id for case in dataset.cases]
+    if name is not None and name not in known:
+        raise ConfigError(f"no such case: {name!r}", where="--case", remedy=suggestion(name, known))
+
+
 def check_config(findings: Findings, arguments: argparse.Namespace) -> Config | None:
     """The config's own faults, then those of its chains; the config as far as it can be used."""
     loaded = load_leniently(Path(arguments.config), arguments.overrides)
@@ -50,14 +60,14 @@ def check_config(findings: Findings, arguments: argparse.Namespace) -> Config | 
     others = [fault for fault in loaded.faults if fault not in of_chains]
     findings.section("config", f"{arguments.config}: {_verdict(len(others))}")
     findings.faults(others)
-    if loaded.left_out:
-        findings.note(f"what follows is found without {', '.join(loaded.left_out)}")
     config = loaded.config
     entries = ([], []) if config is None else (config.settings.transforms.prepare, config.settings.transforms.augment)
     findings.section("chains", f"{counted(len(entries[0]), 'step')} prepare, {len(entries[1])} augment: "
                      f"{_verdict(len(of_chains))}" if config else _verdict(len(of_chains)))  # fmt: skip
     findings.faults(of_chains)
-    for hint in advice(*entries, config.settings.data.classes) if config is not None else ():
+    if loaded.left_out:
+        findings.note(f"what follows is found without {', '.join(loaded.left_out)}")
+    for hint in advice(*entries, config.settings.data.classes) if config is not None and not of_chains else ():
         findings.note(hint)
     for line in plugin_notes(config) if config is not None else ():
         findings.note(line)
@@ -150,6 +160,7 @@ def _divided_as_far_as_it_goes(
         intake = divide(replace(dataset, config=lenient, cases=cases), facts)
     except Fault:  # the split gives no sides at all: what keeps it from that was told
         return None
+    findings.values(kind=config.settings.splits.kind, folds=intake.split_json())
     for part in intake.parts:
         try:
             repeated_images(config, part.split, list(facts.values()))

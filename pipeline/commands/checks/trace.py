@@ -106,6 +106,17 @@ def trace_lines(steps: Sequence[Step]) -> list[str]:
     return aligned(rows, left=7)
 
 
+def channel_lines(image: torch.Tensor) -> list[str]:
+    """What each channel of a prepared image (S, C, H, W) holds, for the terminal; the steps show the first."""
+    channels = image.as_subclass(torch.Tensor).unbind(1)
+    rows = [("channel", "range", "mean")]
+    rows += [
+        (str(number), f"{float(one.min()):.4g} to {float(one.max()):.4g}", f"{float(one.float().mean()):.4g}")
+        for number, one in enumerate(channels)
+    ]
+    return aligned(rows)
+
+
 def _cells(seen: Seen | None) -> tuple[str, str, str]:
     if seen is None:
         return ("-", "", "")

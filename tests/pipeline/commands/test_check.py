@@ -118,8 +118,11 @@ def test_the_case_that_is_traced(
     picture = imread(BytesIO((tmp_path / "trace.png").read_bytes()))
     assert picture.shape[1] > 500 and np.unique(picture).size > 50
     assert main(arguments(project, phantom, "--case", name[:-1] + "x")) == 2
-    out = capsys.readouterr().out
-    assert "--case: no such case" in out and name in out and titles(out)[-1] == "verdict"
+    seen = capsys.readouterr()
+    assert "--case: no such case" in seen.err and name in seen.err
+    assert titles(seen.out) == ["config", "chains", "data"], "before any file is read"
+    assert main(arguments(project, phantom, "--plot", str(tmp_path / "none" / "a.png"))) == 2
+    assert "--plot" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -161,6 +164,7 @@ def test_it_stops_at_nothing(project: Path, broken: Path, capsys: pytest.Capture
     assert len(errors["data"]) == 1 and "without a label" in errors["data"][0]["what"]
     assert len(errors["files"]) == 2, errors["files"]
     assert len(errors["split"]) == 1 and "the same image on two sides" in errors["split"][0]["what"]
+    assert sorted(map(len, value["split"]["folds"][0].values())) == [4, 5, 8]
     assert [side["cases"] for side in value["table"]["sides"]] == [5, 4, 8], "three of the training cases are left out"
     assert value["case"]["steps"] and value["ceiling"]["cases"] == 17 and value["run"]["parameters"] > 0
 

@@ -19,6 +19,7 @@ def filled(*, as_json: bool) -> Findings:
     findings.section("split", "holdout")
     findings.warning("one patient says little")
     findings.note("a hint")
+    findings.note("splits.kind is holdout")
     findings.values(kind="holdout")
     return findings
 
@@ -32,6 +33,7 @@ def test_lines_come_at_once(capsys: pytest.CaptureFixture[str]) -> None:
         "split       holdout",
         "  warning   One patient says little.",
         "  note      A hint.",
+        "  note      splits.kind is holdout.",
     ]
     findings.close()
     assert capsys.readouterr().out == "verdict     2 errors, 1 warning: a run would be refused\n"
@@ -42,7 +44,7 @@ def test_one_json_value_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out == ""
     findings.close()
     value = json.loads(capsys.readouterr().out)
-    assert value["counts"] == {"error": 2, "warning": 1, "note": 1}
+    assert value["counts"] == {"error": 2, "warning": 1, "note": 2}
     assert value["findings"][0] == {"level": "error", "section": "config", "what": "unknown key 'x'",
                                     "where": "a.yaml:1: x", "remedy": "Remove it"}  # fmt: skip
     assert value["findings"][2] == {"level": "warning", "section": "split", "what": "one patient says little"}

@@ -8,8 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from pipeline.commands.checks.trace import Seen, Step, changed_labels, trace_case, trace_lines, trace_values
+from pipeline.commands.checks.trace import (
+    Seen,
+    Step,
+    changed_labels,
+    channel_lines,
+    trace_case,
+    trace_lines,
+    trace_values,
+)
 from pipeline.data.cases import Case
 from transforms.chain import PrepareChain
 from transforms.nifti import ReadOptions
@@ -71,3 +80,11 @@ def test_a_slice_has_no_axis_of_slices_until_a_step_makes_one(tmp_path: Path, wr
     found = [step.image for step in steps if step.image is not None]
     assert [one.shape for one in found] == [(4, 4), (1, 4, 4)]
     assert [one.array.shape for one in found] == [(1, 4, 4)] * 2
+
+
+def test_each_channel_is_told() -> None:
+    image = torch.stack([torch.zeros(3, 2, 2), torch.arange(12.0).reshape(3, 2, 2)], dim=1)
+    assert [line.split() for line in channel_lines(image)[1:]] == [
+        ["0", "0", "to", "0", "0"],
+        ["1", "0", "to", "11", "5.5"],
+    ]
