@@ -34,6 +34,7 @@ class Progress:
         self.figures: dict[str, str] = {}
         self._lock = threading.Lock()
         self._began = self._told = time.monotonic()
+        self._last: tuple[int, str] | None = None  # what the last line told, but for the rate
         self._bar: Any = None
         if sys.stderr.isatty():
             from tqdm import tqdm
@@ -62,10 +63,14 @@ class Progress:
     def _line(self) -> None:
         seconds = max(1e-9, time.monotonic() - self._began)
         share = f"{self.done}/{self.total}" if self.total else f"{self.done}"
-        figures = "".join(f", {name} {value}" for name, value in self.figures.items())
+        figures = self._figures_text()
+        self._last = self.done, figures
         rate = (self.done - self._before) / seconds
         shown = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
         print(f"{self.name}: {share} {self.unit}, {shown} {self.unit}/s{figures}", file=sys.stderr, flush=True)
+
+    def _figures_text(self) -> str:
+        return "".join(f", {name} {value}" for name, value in self.figures.items())
 
     def write(self, line: str) -> None:
         """Print a line without breaking the bar."""
@@ -75,10 +80,10 @@ class Progress:
             print(line, file=sys.stderr)
 
     def close(self) -> None:
-        """End the bar, or say in a last line how it went."""
+        """End the bar, or say in a last line how it went, where no line has said it."""
         if self._bar is not None:
             self._bar.close()
-        elif self.done:
+        elif self.done and self._last != (self.done, self._figures_text()):
             self._line()
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ from typing import Any
 from pipeline.commands.folds import Trained, score, write_evaluation
 from pipeline.commands.intake import Intake
 from pipeline.config.resolved import resolved_text
-from pipeline.data.cases import Case, scan_key
-from pipeline.data.facts import CaseFacts
+from pipeline.data.cases import Case
 from pipeline.data.inspection import knows_spacing
+from pipeline.data.statistics import side_statistics
 from pipeline.evaluation import aggregation, folds, tables
 from pipeline.inference.scans import prediction_path
 from pipeline.progress import stage
@@ -22,6 +23,8 @@ from pipeline.reporting.examples import choose_cases, load_example
 from pipeline.reporting.plots import save_plots
 from pipeline.reporting.report import render_report
 from pipeline.runs import provenance, write_json, write_text
+
+_CHECKOUT = Path(__file__).parents[2]  # where bin/ is
 
 
 def conclude(
@@ -35,13 +38,13 @@ def conclude(
     str
         The table for the terminal.
     """
-    dataset, settings = intake.dataset, intake.settings
+    dataset, settings, root = intake.dataset, intake.settings, intake.dataset.config.project_root
     evaluation = _evaluation(intake, trained, folder)
     write_evaluation(evaluation, folder / "evaluation")
     source = provenance(
         command, seed=settings.seed, device=device, started=started,
         dataset={"fingerprint": intake.fingerprint, "cases": len(intake.facts), "synthetic": dataset.synthetic,
-                 "folders": sorted({str(case.image.parent.resolve()) for case in dataset.cases})},
+                 "folders": sorted({named(case.image.parent, root) for case in dataset.cases})},
     )  # fmt: skip
     source |= {"resumed": resumed, "training_seconds": round(sum(one.state.seconds for one in trained), 1)}
     source |= {"folds": len(intake.folds)} if intake.folds else {}
@@ -97,10 +100,11 @@ def _content(
         folds=tuple(FoldContent(one.state.history, one.state.best_epoch) for one in trained if intake.folds),
         examples=tuple(examples),
         captions=tuple(captions.values()),
-        dataset=[_dataset_row(side, cases, intake.facts, classes, known) for side, cases in _sides(intake).items()],
+        dataset=tuple(side_statistics(side, cases, intake.facts) for side, cases in _sides(intake).items()),
+        knows_spacing=known,
         config_text=resolved_text(dataset.config),
         provenance=source,
-        repeat=f"bin/run_pipeline {shlex.quote(str(folder / 'config.yaml'))}",
+        repeat=f"bin/run_pipeline {shlex.quote(named(folder / 'config.yaml', _CHECKOUT))}",
     )
 
 
@@ -140,31 +144,10 @@ def _untested(intake: Intake) -> list[str]:
     return [f"{count} cases are tested in no fold: they are trained on, and not in these figures."] if count else []
 
 
-def _dataset_row(
-    side: str, cases: Sequence[Case], known_facts: Mapping[str, CaseFacts], classes: Sequence[str], known_spacing: bool
-) -> dict[str, Any]:
-    facts = [known_facts[case.id] for case in cases]
-    spacings = [fact.spacing_mm for fact in facts]
-    return {
-        "split": side,
-        "patients": len({case.patient for case in cases}),
-        "scans": len({scan_key(case) for case in cases}),
-        "cases": len(cases),
-        "slices": sum(fact.slices for fact in facts),
-        "sizes": _range_text([fact.shape for fact in facts]),
-        "spacing": f"{_range_text(spacings)} mm" if known_spacing else None,
-        **{f"slices_with_{name}": int(sum(fact.slices_with[k] for fact in facts)) for k, name in enumerate(classes)},
-        **{f"voxels_{name}": int(sum(fact.voxels[k] for fact in facts)) for k, name in enumerate(classes)},
-    }
-
-
-def _range_text(values: Sequence[Sequence[float]]) -> str:
-    """Sizes or spacings of many files: each axis as one value or as a range.
-
-    >>> _range_text([(256, 128), (256, 144)]), _range_text([(256, 128), (40, 50, 60)])
-    ('256 x 128-144', 'mixed')
-    """
-    if len({len(value) for value in values}) != 1:
-        return "mixed"
-    ranges = [(min(axis), max(axis)) for axis in zip(*values, strict=True)]
-    return " x ".join(f"{low:.4g}" if low == high else f"{low:.4g}-{high:.4g}" for low, high in ranges)
+def named(path: Path, project_root: Path) -> str:
+    """A path as it is told to others: relative to the project's root where it is inside it, else absolute."""
+    inside, whole = Path(os.path.abspath(path)), Path(os.path.abspath(project_root))
+    for one, root in ((inside, whole), (inside.resolve(), whole.resolve())):
+        if one.is_relative_to(root):
+            return str(one.relative_to(root))
+    return str(inside.resolve())

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from pipeline.commands.counting import CountingRules, PredictedCase, count_cases
 from pipeline.commands.dataset import Dataset
 from pipeline.commands.intake import Intake
 from pipeline.config.schema import Settings
@@ -22,9 +24,9 @@ from pipeline.data.cases import Case
 from pipeline.data.crops import crop_faults
 from pipeline.data.inspection import knows_spacing
 from pipeline.errors import ConfigError, raise_all
-from pipeline.evaluation.confusion import CaseCounts, slice_confusions
+from pipeline.evaluation.confusion import CaseCounts
 from pipeline.inference.masks import mask_bytes
-from pipeline.inference.scans import ScanPredictor, prediction_path
+from pipeline.inference.scans import Prediction, ScanPredictor, prediction_path
 from pipeline.networks.build import build_network
 from pipeline.progress import stage
 from pipeline.runs import write_bytes, write_json, write_text
@@ -34,8 +36,9 @@ from pipeline.training.objective import build_loss
 from pipeline.training.signals import stop_on_signals
 from pipeline.training.validation import ScanDice
 from transforms.chain import PrepareChain
-from transforms.nifti import read_label
 from transforms.plugins import plugin_digest
+
+_MOST_WORKERS = 8  # processes that count
 
 
 def keep_to_data(folder: Path, intake: Intake, *, resume: bool) -> None:
@@ -152,6 +155,8 @@ def predict_and_count(
 ) -> list[CaseCounts]:  # fmt: skip
     """Predict the test cases, write their masks, and count them against their labels on the original grid.
 
+    The distances between their surfaces are measured as well, while the next cases are predicted.
+
     Parameters
     ----------
     intake
@@ -163,7 +168,7 @@ def predict_and_count(
     predictions
         The folder of the masks.
     say
-        Is told in a sentence when memory did not suffice.
+        Is told in a sentence when memory did not suffice, and how it goes on.
     name
         Of the stage, where its progress is shown.
     """
@@ -171,20 +176,19 @@ def predict_and_count(
     settings, options, cases = config.settings, intake.dataset.options, intake.split.test
     chain = PrepareChain(settings.transforms.prepare, options, keys=("image",))
     predictor = ScanPredictor(network, chain, device, settings.data.context, settings.inference, say=say)
-    counts = []
-    slices = sum(intake.facts[case.id].slices for case in cases)
-    with stage(name, slices, "slices") as progress:
-        for prediction in predictor(cases):
-            case = prediction.case
-            write_bytes(prediction_path(predictions, case), mask_bytes(prediction.mask, case.image))
-            assert case.label is not None
-            label = read_label(case.label, options)
-            volume = None
-            if knows_spacing(config) and label.array.ndim == 3:
-                volume = label.spacing_mm[0] * label.spacing_mm[1] * label.spacing_mm[2]
-            confusion = slice_confusions(
-                label.array, prediction.mask, len(settings.data.classes), axis=prediction.axis
-            )  # fmt: skip
-            counts.append(CaseCounts(case.id, case.scan, case.patient, confusion, volume))
-            progress.advance(intake.facts[case.id].slices)
-    return counts
+    rules = CountingRules(
+        options, len(settings.data.classes), knows_spacing(config), settings.evaluation.tolerance_mm
+    )  # fmt: skip
+    workers = min(_MOST_WORKERS, settings.training.threads or os.cpu_count() or 1)
+    with stage(name, sum(intake.facts[case.id].slices for case in cases), "slices") as progress:
+        return count_cases(
+            _written(predictor(cases), predictions), len(cases), rules, workers,
+            lambda counts: progress.advance(len(counts.confusion)), say,
+        )  # fmt: skip
+
+
+def _written(predicted: Iterable[Prediction], folder: Path) -> Iterator[PredictedCase]:
+    """Write masks as they come."""
+    for one in predicted:
+        write_bytes(prediction_path(folder, one.case), mask_bytes(one.mask, one.case.image))
+        yield PredictedCase(one.case, one.mask, one.axis)

@@ -89,6 +89,16 @@ def side_statistics(side: str, cases: Sequence[Case], facts: Mapping[str, CaseFa
     )
 
 
+def span_text(low: float, high: float) -> str:
+    """The least and the largest of some values, as one value or both.
+
+    >>> span_text(0, 1234.5), span_text(2.0, 2.0)
+    ('0 to 1234', '2')
+    """
+    texts = f"{low:.4g}", f"{high:.4g}"
+    return texts[0] if texts[0] == texts[1] else " to ".join(texts)
+
+
 def range_text(values: Sequence[Sequence[float]]) -> str:
     """Sizes or spacings of many files: each axis as one value or as a range.
 

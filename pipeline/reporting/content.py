@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.statistics import SideStatistics
+
 __all__ = ["PHANTOM", "Example", "FoldContent", "ReportContent"]
 
 PHANTOM = "PHANTOM — synthetic images, not patients"  # stands wherever synthetic data could be taken for patients
@@ -111,8 +113,9 @@ class ReportContent:
     captions
         One an example.
     dataset
-        One row a side of the split, or what a fold tests: "split", "patients", "scans", "cases", "slices", "sizes",
-        "spacing" and, for each class, "slices_with_<class>" and "voxels_<class>".
+        Of the sides of the split, or of what each fold tests; of K classes.
+    knows_spacing
+        Whether their spacings are to be believed.
     config_text
         The resolved config, YAML.
     provenance
@@ -139,7 +142,8 @@ class ReportContent:
     best_epoch: int
     examples: tuple[Example, ...]
     captions: tuple[str, ...]
-    dataset: list[dict[str, Any]]
+    dataset: tuple[SideStatistics, ...]
+    knows_spacing: bool
     config_text: str
     provenance: dict[str, Any]
     repeat: str

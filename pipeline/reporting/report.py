@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from pipeline.reporting import colours
 from pipeline.reporting.content import PHANTOM, Example, ReportContent
 from pipeline.reporting.curves import loss_figure
+from pipeline.reporting.distances import distance_heads, distance_sentence, distance_terms
 from pipeline.reporting.overlays import mask_figure, overlay_figure
 from pipeline.reporting.plots import dice_figure, extent
-from pipeline.reporting.rows import class_rows, dataset_rows, fold_rows, unit_table
+from pipeline.reporting.rows import class_rows, dataset_rows, fold_rows, side_table, unit_table
 from pipeline.reporting.sheets import png, svg
 from pipeline.reporting.wording import NONE, count, duration, flat, gibibytes, plural, rate
 
@@ -67,9 +68,12 @@ def render_report(content: ReportContent) -> str:
         overlays=_overlays(content),
         masks=_masks(content),
         dataset_rows=dataset_rows(content),
-        patients=unit_table(content.patients, "patient", content.classes),
+        sides=side_table(content),
+        distance_heads=distance_heads(summary),
+        distance_terms=distance_terms(summary),
+        patients=unit_table(content.patients, "patient", content.classes, summary),
         patients_open=summary["n_patients"] <= _OPEN_PATIENTS,
-        cases=unit_table(content.cases, "case", content.classes),
+        cases=unit_table(content.cases, "case", content.classes, summary),
         provenance=[(_label(name), _value(name, value)) for name, value in flat(content.provenance)],
         cited=_cited(content.provenance),
     )
@@ -91,6 +95,7 @@ def _verdict(content: ReportContent) -> dict[str, Any]:
         "best": max(known.items(), key=lambda item: item[1]) if len(known) > 1 else None,
         "worst": min(known.items(), key=lambda item: item[1]) if len(known) > 1 else None,
         "missed": sum(slices[name]["missed"] for name in content.classes[1:]),
+        "distances": distance_sentence(summary),
         "spurious": sum(slices[name]["spurious"] for name in content.classes[1:]),
     }
 

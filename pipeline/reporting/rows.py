@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.data.statistics import SideStatistics, span_text
 from pipeline.reporting.colours import LEVELS, class_colour
 from pipeline.reporting.content import ReportContent
-from pipeline.reporting.wording import count, interval, percent, rate
+from pipeline.reporting.distances import DistanceCell, class_cells, mean_cells, unit_of
+from pipeline.reporting.wording import count, distance, interval, percent, plural, rate
 
-__all__ = ["MOST_ROWS", "Score", "UnitTable", "class_rows", "dataset_rows", "fold_rows", "unit_table"]
+__all__ = ["MOST_ROWS", "Score", "UnitTable", "class_rows", "dataset_rows", "fold_rows", "side_table",
+           "unit_table"]  # fmt: skip
 
 MOST_ROWS = 600
 _MOST_CELLS = 20_000  # a page with more is slow to open on a telephone
@@ -33,22 +36,30 @@ def class_rows(content: ReportContent) -> list[dict[str, Any]]:
     -------
     list of dict
         "name"; "colour", empty for the mean; "kind", one of class, mean, background; "scores", a `Score` for each
-        level; "counts", the slices that are missed, spurious and both empty, empty for the mean.
+        level; "distances", a `DistanceCell` each for HD95 and surface Dice, empty where none was measured; "counts",
+        the slices that are missed, spurious and both empty, empty for the mean.
     """
     levels = content.summary["levels"]
     rows = []
+    measured = content.summary["distances"] is not None
     for class_id, name in enumerate(content.classes):
         of_class = {level: levels[level]["classes"][name] for level in LEVELS}
         rows.append({
             "name": name, "colour": class_colour(class_id), "kind": "class" if class_id else "background",
             "scores": [_score(one["dice"]) for one in of_class.values()],
+            "distances": _class_distances(content, name) if measured else [],
             "counts": [count(of_class["slice"][key]) for key in ("missed", "spurious", "both_empty")],
         })  # fmt: skip
     mean = {
         "name": f"mean of {levels['scan']['foreground']['dice']['n_classes']}", "colour": "", "kind": "mean",
         "counts": [], "scores": [_score(levels[level]["foreground"]["dice"]) for level in LEVELS],
+        "distances": mean_cells(content.summary) if measured else [],
     }  # fmt: skip
     return [*rows[1:], mean, rows[0]]
+
+
+def _class_distances(content: ReportContent, name: str) -> list[DistanceCell]:
+    return class_cells(content.summary, content.cases, name, in_mean=name != content.classes[0])
 
 
 def _score(figure: Mapping[str, Any]) -> Score:
@@ -62,7 +73,8 @@ class UnitTable:
     Parameters
     ----------
     rows
-        "name", "slices", "mean" and "cells", one a class but the background, each (text, outcome).
+        "name", "slices", "mean", "distance", the mean HD95, and "cells", one a class but the background, each (Dice,
+        outcome, HD95). Distances are with their unit, and empty where there is none.
     total
         How many there are; more than `rows` when only the worst are shown.
     """
@@ -71,7 +83,9 @@ class UnitTable:
     total: int
 
 
-def unit_table(rows: Sequence[Mapping[str, Any]], key: str, classes: Sequence[str]) -> UnitTable:
+def unit_table(
+    rows: Sequence[Mapping[str, Any]], key: str, classes: Sequence[str], summary: Mapping[str, Any]
+) -> UnitTable:  # fmt: skip
     """Gather one row a unit from one row a unit and class.
 
     Parameters
@@ -82,6 +96,8 @@ def unit_table(rows: Sequence[Mapping[str, Any]], key: str, classes: Sequence[st
         "case" or "patient".
     classes
         Class names, the background first.
+    summary
+        Of the evaluation, which tells the unit of the distances.
 
     Returns
     -------
@@ -94,16 +110,29 @@ def unit_table(rows: Sequence[Mapping[str, Any]], key: str, classes: Sequence[st
         units.setdefault(str(row[key]), {})[row["class"]] = row
     names = classes[1:]
     means = {unit: _mean([by_class[name]["dice"] for name in names]) for unit, by_class in units.items()}
+    measure = unit_of(summary)
     ordered = sorted(units, key=lambda unit: (means[unit] is None, means[unit] or 0.0))
     most = min(MOST_ROWS, max(50, _MOST_CELLS // max(1, len(names))))
-    return UnitTable([_unit_row(unit, units[unit], means[unit], names) for unit in ordered[:most]], len(ordered))
+    found = [_unit_row(unit, units[unit], means[unit], names, measure) for unit in ordered[:most]]
+    return UnitTable(found, len(ordered))
 
 
 def _unit_row(
-    unit: str, by_class: Mapping[str, Mapping[str, Any]], mean: float | None, names: Sequence[str]
+    unit: str, by_class: Mapping[str, Mapping[str, Any]], mean: float | None, names: Sequence[str], measure: str
 ) -> dict[str, Any]:
-    cells = [(rate(by_class[name]["dice"]), _MARKS.get(by_class[name]["outcome"], "")) for name in names]
-    return {"name": unit, "slices": count(by_class[names[0]]["slices"]), "mean": rate(mean), "cells": cells}
+    far = [by_class[name]["hd95"] if measure else None for name in names]
+    cells = [
+        (rate(by_class[name]["dice"]), _MARKS.get(by_class[name]["outcome"], ""), _with_unit(value, measure))
+        for name, value in zip(names, far, strict=True)
+    ]
+    return {
+        "name": unit, "slices": count(by_class[names[0]]["slices"]), "mean": rate(mean), "cells": cells,
+        "distance": _with_unit(_mean(far), measure),
+    }  # fmt: skip
+
+
+def _with_unit(value: float | None, measure: str) -> str:
+    return "" if value is None else f"{distance(value)} {measure}"
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -138,27 +167,47 @@ def _fold_cells(dice: Mapping[str, Any], content: ReportContent, key: str | None
     return [rate(one if key is None else one[key]) for one in found]
 
 
+def side_table(content: ReportContent) -> list[tuple[str, list[list[str]]]]:
+    """Columns of the table of splits: the head, and for each side the lines of its cell, without what is not known."""
+    sides = content.dataset
+    counts = ("patients", "scans", "cases", "slices")
+    return [
+        ("split", [[one.side] for one in sides]),
+        *((name, [[count(getattr(one, name))] for one in sides]) for name in counts),
+        ("size", [_grid_lines(one, known=content.knows_spacing) for one in sides]),
+        ("intensity", [
+            [span_text(one.low, one.high), f"image means {span_text(one.mean_low, one.mean_high)}"] for one in sides
+        ]),
+    ]  # fmt: skip
+
+
+def _grid_lines(side: SideStatistics, *, known: bool) -> list[str]:
+    """Sizes in voxels; under them the spacing and where the axes point."""
+    orientations = [" ".join(side.orientations)] if side.orientations else []
+    return [side.sizes, *([f"{side.spacing_mm} mm"] if known else []), *orientations]
+
+
 def dataset_rows(content: ReportContent) -> list[dict[str, Any]]:
     """Rows of the table of classes by split.
 
     Returns
     -------
     list of dict
-        "name", "colour" and "splits": for each split the slices with the class, their share of the split's slices, and
-        the class's share of the split's voxels.
+        "name", "colour" and "splits": for each split the slices with the class, their share of the split's slices, the
+        patients with it, and the class's share of the split's voxels.
     """
-    voxels = [sum(split.get(f"voxels_{name}") or 0 for name in content.classes) for split in content.dataset]
     return [
         {
             "name": name,
             "colour": class_colour(class_id),
             "splits": [
                 (
-                    count(split.get(f"slices_with_{name}")),
-                    percent(split.get(f"slices_with_{name}"), split.get("slices")),
-                    percent(split.get(f"voxels_{name}"), total),
+                    count(side.slices_with[class_id]),
+                    percent(side.slices_with[class_id], side.slices),
+                    plural(int(side.patients_with[class_id]), "patient"),
+                    percent(side.voxels[class_id], side.voxels.sum()),
                 )
-                for split, total in zip(content.dataset, voxels, strict=True)
+                for side in content.dataset
             ],
         }
         for class_id, name in enumerate(content.classes)

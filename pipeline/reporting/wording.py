@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["NONE", "count", "duration", "flat", "gibibytes", "interval", "legend_label", "percent", "plural", "rate",
-           "shortened"]  # fmt: skip
+__all__ = ["NONE", "count", "distance", "duration", "flat", "gibibytes", "interval", "legend_label", "percent",
+           "plural", "rate", "shortened"]  # fmt: skip
 
 NONE = "–"
 
@@ -21,13 +21,24 @@ def rate(value: float | None) -> str:
     return NONE if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 
-def interval(bounds: Sequence[float] | None) -> str:
+def distance(value: float | None) -> str:
+    """Write a distance with the digits that matter; an en dash for None and NaN.
+
+    >>> distance(1.234), distance(12.34), distance(None)
+    ('1.23', '12.3', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return NONE
+    return f"{value:.2f}" if round(value, 2) < 10 else f"{value:.1f}"
+
+
+def interval(bounds: Sequence[float] | None, write: Callable[[float | None], str] = rate) -> str:
     """Write two bounds; an en dash when there are none.
 
-    >>> interval([0.8, 0.9]), interval(None)
-    ('0.800–0.900', '–')
+    >>> interval([0.8, 0.9]), interval([0.8, 0.9], distance), interval(None)
+    ('0.800–0.900', '0.80–0.90', '–')
     """
-    return NONE if bounds is None else "–".join(rate(bound) for bound in bounds)
+    return NONE if bounds is None else "–".join(write(bound) for bound in bounds)
 
 
 def count(value: float | None) -> str:

@@ -37,6 +37,27 @@ def test_a_line_every_ten_seconds_and_one_at_the_end(
     ]
 
 
+def test_a_last_line_that_says_nothing_new_is_left_out(
+    clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with stage("read", 20, "slices") as told:
+        for _ in range(20):
+            clock.now += 1
+            told.advance()
+        clock.now += 3  # something else is done, such as writing a checkpoint
+    assert capsys.readouterr().err.splitlines() == ["read: 10/20 slices, 1 slices/s", "read: 20/20 slices, 1 slices/s"]
+    with stage("train", None, "slices") as told:
+        clock.now += 10
+        told.advance(20, loss="0.5")
+        told.advance(0, loss="0.4")
+    assert capsys.readouterr().err.splitlines() == [
+        "train: 20 slices, 2 slices/s, loss 0.5", "train: 20 slices, 2 slices/s, loss 0.4",
+    ]  # fmt: skip
+    with stage("train", 20, "slices", 20):
+        clock.now += 1
+    assert capsys.readouterr().err == "train: 20/20 slices, 0 slices/s\n", "what was done before is told once"
+
+
 @pytest.mark.parametrize(
     ("count", "seconds", "shown"), [(1, 4, "0.25"), (1, 300, "0.0033"), (99, 10, "9.9"), (1234, 1, "1234"), (0, 1, "")]
 )
@@ -47,8 +68,7 @@ def test_rates_have_digits_that_matter(
     clock.now += seconds
     if count:
         told.advance(count)
-        capsys.readouterr()
-    told.close()
+    told.close()  # the line is told by either of the two
     assert capsys.readouterr().err == (f"read: {count} cases, {shown} cases/s\n" if count else "")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.data.cases import Case
 from pipeline.data.facts import CaseFacts
-from pipeline.data.statistics import range_text, side_statistics
+from pipeline.data.statistics import range_text, side_statistics, span_text
 
 
 def case(name: str, patient: str, scan: str) -> Case:
@@ -49,3 +49,8 @@ def test_ranges() -> None:
     assert range_text([(0.5, 3.0), (0.75, 3.0)]) == "0.5-0.75 x 3"
     assert range_text([(1, 2)]) == "1 x 2"
     assert range_text([(1, 2), (1, 2, 3)]) == "mixed"
+
+
+def test_spans() -> None:
+    assert span_text(-1024.0, 3071.4) == "-1024 to 3071"
+    assert span_text(0.5, 0.5) == span_text(0.5, 0.50000001) == "0.5"

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.data.statistics import SideStatistics
 from pipeline.evaluation import overlap
 from pipeline.evaluation.aggregation import evaluate
 from pipeline.evaluation.confusion import CaseCounts, slice_confusions
+from pipeline.evaluation.distances import DISTANCES, CaseDistances
 from pipeline.evaluation.folds import fold_figures
 from pipeline.reporting.content import Example, FoldContent, ReportContent
 
@@ -30,7 +32,7 @@ def example(reference: np.ndarray, prediction: np.ndarray, classes: tuple[str, .
     return Example(**(given | changes))
 
 
-def counted(n_patients: int, n_cases: int, n_classes: int) -> list[CaseCounts]:
+def counted(n_patients: int, n_cases: int, n_classes: int, *, distances: bool = False) -> list[CaseCounts]:
     """Cases with every class, but the last class missed in each patient's first case and spurious in two."""
     rng = np.random.default_rng(0)
     counts = []
@@ -41,8 +43,33 @@ def counted(n_patients: int, n_cases: int, n_classes: int) -> list[CaseCounts]:
                 confusion[:, :, -1] = 0
             if index in (1, 2):
                 confusion[:, -1, :] = 0
-            counts.append(CaseCounts(f"case_{patient}_{index}", f"scan_{patient}", f"p{patient}", confusion))
+            names = f"case_{patient}_{index}", f"scan_{patient}", f"p{patient}"
+            counts.append(
+                CaseCounts(*names, confusion, None, measured(confusion, patient, index) if distances else None)
+            )
     return counts
+
+
+def measured(confusion: np.ndarray, patient: int, index: int) -> CaseDistances:
+    """HD95 of class k is patient + index + k mm, of a missed one 99; surface Dice 0.8; none without a reference."""
+    reference, predicted = (confusion[0].sum(axis=axis) > 0 for axis in (1, 0))
+    ids = np.arange(len(reference), dtype=float)
+    shown = reference & (ids > 0)
+    hd95 = np.where(shown, np.where(predicted, patient + index + ids, 99.0), np.nan)
+    near = np.where(shown, np.where(predicted, 0.8, 0.0), np.nan)
+    others = {name: hd95 / 2 for name in DISTANCES}
+    return CaseDistances({**others, "hd95": hd95, "surface_dice": near}, "mm", 2.0, 2)
+
+
+def side(name: str, n_classes: int, **changes: Any) -> SideStatistics:
+    """What a side of a split holds."""
+    each = np.full(n_classes, 300)
+    given: dict[str, Any] = {
+        "side": name, "patients": 2, "scans": 3, "cases": 4, "slices": 1200, "sizes": "12 x 8",
+        "spacing_mm": "1.5 x 2", "orientations": (), "low": -5.0, "high": 1234.0, "mean_low": 3.0, "mean_high": 3.0,
+        "voxels": each, "slices_with": each, "cases_with": each, "patients_with": np.full(n_classes, 2),
+    }  # fmt: skip
+    return SideStatistics(**(given | changes))
 
 
 def epoch(number: int, classes: tuple[str, ...], **changes: Any) -> dict[str, Any]:
@@ -57,9 +84,10 @@ def epoch(number: int, classes: tuple[str, ...], **changes: Any) -> dict[str, An
 @pytest.fixture(scope="session")
 def make_content() -> Callable[..., ReportContent]:
     def make(
-        classes: tuple[str, ...] = CLASSES, n_patients: int = 3, n_cases: int = 4, epochs: int = 4, **changes: Any
-    ) -> ReportContent:
-        found = evaluate(counted(n_patients, n_cases, len(classes)), classes, resamples=100)
+        classes: tuple[str, ...] = CLASSES, n_patients: int = 3, n_cases: int = 4, epochs: int = 4,
+        distances: bool = False, **changes: Any,
+    ) -> ReportContent:  # fmt: skip
+        found = evaluate(counted(n_patients, n_cases, len(classes), distances=distances), classes, resamples=100)
         mask = np.zeros((12, 8), dtype=np.uint8)
         mask[2:7, 2:5] = 1
         shown = example(mask, np.roll(mask, 1, 0), classes), example(mask, mask, classes, case="case_2", slice=None)
@@ -68,11 +96,7 @@ def make_content() -> Callable[..., ReportContent]:
             "warnings": ("Mind the gap.",), "examples": shown, "captions": ("worst", "best"),
             "summary": found.summary, "cases": found.cases, "patients": found.patients,
             "history": [epoch(number, classes) for number in range(1, epochs + 1)], "best_epoch": max(1, epochs - 1),
-            "dataset": [
-                {"split": split, "patients": 2, "scans": 3, "cases": 4, "slices": 1200, "sizes": "12 × 8",
-                 "spacing": "", **{f"{what}_{name}": 300 for name in classes for what in ("slices_with", "voxels")}}
-                for split in ("train", "test")
-            ],
+            "dataset": tuple(side(name, len(classes)) for name in ("train", "test")), "knows_spacing": False,
             "config_text": "name: small\n",
             "provenance": {
                 "command": ["bin/run_pipeline", "a b.yaml"], "seed": 3, "git_commit": None, "wall_seconds": 75.0,
@@ -109,6 +133,11 @@ def make_example() -> Callable[..., Example]:
         return example(reference, reference if prediction is None else prediction, CLASSES, **changes)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_side() -> Callable[..., SideStatistics]:
+    return side
 
 
 @pytest.fixture
