@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.errors import EXIT_DEFECT, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USER, Fault, Faults, Interrupted
+from pipeline.errors import EXIT_DEFECT, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USER, Fault, Faults, Interrupted, RunError
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,8 +44,17 @@ def how_to_go_on(folder: Path) -> str:
     return f"go on with the same command and --resume --out {shlex.quote(str(folder))}"
 
 
-def guarded(body: Callable[[], int], *, show_traceback: bool) -> int:
+def guarded(body: Callable[[], int], *, show_traceback: bool, hint: str = "") -> int:
     """Run a command's body; every error becomes a message and an exit code.
+
+    Parameters
+    ----------
+    body
+        Gives the exit code where all went well.
+    show_traceback
+        Whether a fault shows where it was raised.
+    hint
+        A last line after faults of the config or of the data.
 
     Returns
     -------
@@ -62,6 +71,8 @@ def guarded(body: Callable[[], int], *, show_traceback: bool) -> int:
             print(f"error: {one}", file=sys.stderr)
         if len(faults) > 1:
             print(f"{len(faults)} errors.", file=sys.stderr)
+        if hint and not isinstance(fault, RunError):
+            print(hint, file=sys.stderr)
         return EXIT_USER
     except Interrupted as stop:
         print(f"interrupted: {stop}", file=sys.stderr)

@@ -41,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--print-config", action="store_true", help="show every value and where it comes from; no run")
     arguments = parser.parse_args(argv)
     command = ["bin/run_pipeline", *(sys.argv[1:] if argv is None else argv)]
-    return guarded(lambda: _run(arguments, command), show_traceback=arguments.traceback)
+    hint = f"bin/check {shlex.quote(arguments.config)}, with the same --set, tells all that is wrong at once."
+    return guarded(lambda: _run(arguments, command), show_traceback=arguments.traceback, hint=hint)
 
 
 def _run(arguments: argparse.Namespace, command: Sequence[str]) -> int:

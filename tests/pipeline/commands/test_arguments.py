@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.commands.arguments import guarded
-from pipeline.errors import DataError, Faults, Interrupted
+from pipeline.errors import DataError, Faults, Interrupted, RunError
 
 
 def raising(error: BaseException) -> Callable[[], int]:
@@ -42,3 +42,11 @@ def test_a_traceback_on_request(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_finished_body() -> None:
     assert guarded(lambda: 0, show_traceback=False) == 0
+
+
+@pytest.mark.parametrize(("error", "hinted"), [(DataError("no"), True), (RunError("disk full"), False)])
+def test_a_hint_after_what_the_user_can_mend(
+    error: Exception, hinted: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert guarded(raising(error), show_traceback=False, hint="bin/check tells all.") == 2
+    assert capsys.readouterr().err.endswith("bin/check tells all.\n") is hinted
