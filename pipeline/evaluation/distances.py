@@ -16,7 +16,12 @@ from pipeline.evaluation.surfaces import surface_figures
 
 __all__ = ["DISTANCES", "CaseDistances", "case_distances"]
 
-DISTANCES = ("hd95", "assd", "surface_dice")  # fields of SurfaceFigures, in the order of the tables' columns
+DISTANCES = (
+    "hd95",
+    "hd95_pooled",
+    "assd",
+    "surface_dice",
+)  # of SurfaceFigures, in the order of the columns
 
 Unit = Literal["mm", "pixels"]
 

@@ -1,39 +1,132 @@
-"""The pieces that a mask's surface is made of: one at each corner of the grid whose voxels are not all alike."""
+"""The pieces that a mask's surface is made of: one at each corner of the grid whose voxels are not all alike.
+
+Where labels are not all alike about a corner of the grid, classes have their surfaces, and elsewhere none has. So two
+volumes are walked once, whatever the number of classes, and what follows looks at those corners alone.
+"""
 
 from __future__ import annotations
 
 import functools
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["neighbour_codes", "piece_sizes"]
+from pipeline.evaluation.nearest import Grid, grid_of
+
+__all__ = ["Corners", "find_corners", "piece_sizes"]
+
+_BLOCK = 1 << 19  # voxels that are looked at in one go: with what is made of them, they stay in the processor's cache
 
 
-def neighbour_codes(mask: np.ndarray) -> np.ndarray:
-    """Which of the voxels about each corner of the grid are set, as bits; the last axis gives the lowest bit.
+@dataclass(frozen=True, eq=False)
+class Corners:
+    """The N corners at which one of two label arrays has a surface.
+
+    Attributes
+    ----------
+    grid
+        That they lie on.
+    places
+        (N,) int64, rising: where in the grid.
+    around
+        (2, N, 8) labels of the voxels about each, of the reference and of the prediction; in 2D the last four count.
+    """
+
+    grid: Grid
+    places: np.ndarray
+    around: np.ndarray
+
+    def codes(self, index: int) -> np.ndarray:
+        """Which of the voxels about each corner are of a class, as bits; the last axis gives the lowest bit.
+
+        Returns
+        -------
+        numpy.ndarray
+            uint8, (2, N), of the reference and of the prediction: 0 outside, 15 (in 2D) or 255 inside, all else on the
+            surface.
+        """
+        return np.packbits((self.around == index).ravel()).reshape(self.around.shape[:2])
+
+
+def find_corners(
+    reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float], classes: Sequence[int]
+) -> Corners:
+    """Find every corner of the grid at which a class may have a surface.
 
     Parameters
     ----------
-    mask
-        bool, (H, W) or (X, Y, Z).
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8, longer than the mask by 1 along each axis: 0 outside, 15 or 255 inside, all else on the surface.
+    reference, prediction
+        Class ids, integer (or bool) arrays of one shape, (H, W) or (X, Y, Z).
+    spacing
+        One an axis, above 0.
+    classes
+        That will be asked for. What lies outside the image is of none of them.
 
     Examples
     --------
-    >>> neighbour_codes(np.array([[True]]))
-    array([[1, 2],
-           [4, 8]], dtype=uint8)
+    >>> mask = np.array([[1]])
+    >>> find_corners(mask, mask, (1.0, 1.0), [1]).codes(1).tolist()
+    [[1, 2, 4, 8], [1, 2, 4, 8]]
     """
-    codes = np.pad(mask.view(np.uint8), 1)
-    for axis in range(mask.ndim):
-        bits = 2 ** (mask.ndim - 1 - axis)
-        lower, upper = ([slice(None)] * axis + [part] for part in (slice(None, -1), slice(1, None)))
-        codes = (codes[tuple(lower)] << np.uint8(bits)) | codes[tuple(upper)]
-    return codes
+    turned = reference.flags.fnc  # arrays are walked as they lie in memory
+    masks = [mask.T if turned else mask for mask in (reference, prediction)]
+    lengths = tuple(length + 1 for length in masks[0].shape)
+    grid = grid_of(lengths, tuple(spacing[::-1] if turned else spacing))
+    outside = min(set(range(len(classes) + 1)) - set(classes))
+    shifts = [
+        sum(step for bit, step in zip(bits, grid.steps, strict=True) if bit)
+        for bits in itertools.product((0, 1), repeat=reference.ndim)
+    ]
+    if turned:  # the lowest bit is that of the last axis before they were turned
+        shifts = [shifts[int(f"{code:0{reference.ndim}b}"[::-1], 2)] for code in range(len(shifts))]
+    places, around = [], []
+    for first, blocks in _blocks(masks, grid, outside):
+        found = np.flatnonzero(_unlike(blocks[0], grid.steps) | _unlike(blocks[1], grid.steps))
+        labels = np.full((2, len(found), 8), outside, dtype=blocks.dtype)
+        for block, side in zip(blocks, labels, strict=True):
+            for column, shift in enumerate(shifts, start=8 - len(shifts)):
+                side[:, column] = block[shift:].take(found)
+        places.append(found + first)
+        around.append(labels)
+    return Corners(grid, np.concatenate(places), np.concatenate(around, axis=1))
+
+
+def _blocks(masks: Sequence[np.ndarray], grid: Grid, outside: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Both masks some planes at a time, each as a flat array that lies as the grid does, with a border of `outside`.
+
+    Yields the place of the first corner, and an array (2, places) that the next block overwrites.
+    """
+    length, step = masks[0].shape[0], grid.steps[0]
+    planes = max(1, min(length + 1, _BLOCK // step))
+    block = np.full((2, planes + 1, *grid.shape[1:]), outside, dtype=_type_for(masks, outside))
+    inner = tuple(slice(1, size + 1) for size in masks[0].shape[1:])
+    for first in range(0, length + 1, planes):
+        start, stop = max(0, first - 1), min(length, first + planes)
+        within = slice(start - first + 1, stop - first + 1)
+        block[:, : within.start] = block[:, within.stop :] = outside
+        for side, mask in zip(block, masks, strict=True):
+            side[(within, *inner)] = mask[start:stop]
+        yield first * step, block.reshape(2, -1)
+
+
+def _type_for(masks: Sequence[np.ndarray], outside: int) -> np.dtype:
+    """The type that holds both masks and what lies outside: uint8 for most, as no label is read twice then."""
+    types = [np.min_scalar_type(outside)]
+    for mask in masks:
+        narrow = mask.dtype.itemsize == 1
+        types += [mask.dtype] if narrow else [np.min_scalar_type(mask.min()), np.min_scalar_type(mask.max())]
+    return np.result_type(*types, np.uint8)
+
+
+def _unlike(flat: np.ndarray, steps: Sequence[int]) -> np.ndarray:
+    """Where the voxels about a corner are not all alike; the border keeps one row from touching the next."""
+    found = flat[steps[-1] :] != flat[: -steps[-1]]
+    for step in steps[-2::-1]:  # two neighbours that have all alike about them, and are alike themselves
+        found = found[:-step] | found[step:]
+        found |= (flat[step:] != flat[:-step])[: len(found)]
+    return found
 
 
 @functools.lru_cache(maxsize=64)

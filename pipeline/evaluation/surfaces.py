@@ -4,7 +4,8 @@ A mask's surface runs between voxels: wherever the 2 x 2 (x 2) voxels about a co
 there is a piece of it, whose length (area, in a volume) follows from which of them are set. Every piece is counted by
 that length or area, at its corner, as Nikolov et al. do ("Clinically applicable segmentation of head and neck anatomy",
 JMIR 23(7), 2021), so that a slanted surface does not count for less than a straight one. What lies outside the image is
-outside of the mask: where a mask meets the border, that is surface.
+outside of the mask: where a mask meets the border, that is surface. Where both masks have a piece at one corner, its
+distance is 0, and only the others are measured.
 
 What an empty class gives (the table of the design); NaN stands for "none":
 
@@ -23,29 +24,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from pipeline.errors import DataError
-from pipeline.evaluation.surface_pieces import neighbour_codes, piece_sizes
+from pipeline.evaluation.nearest import nearest
+from pipeline.evaluation.surface_pieces import Corners, find_corners, piece_sizes
 
 __all__ = ["SurfaceDistances", "SurfaceFigures", "image_diagonal", "surface_distances", "surface_figures"]
 
-_SLACK = 1e-6  # relative: distances are float32, and one that equals the tolerance but for rounding is within it
+_SLACK = 1e-6  # relative: a distance that equals the tolerance but for rounding is within it
 
 
 @dataclass(frozen=True, eq=False)
 class SurfaceDistances:
-    """How far each piece of one mask's surface lies from the other mask's, both ways.
+    """How much of each of two masks' surfaces lies how far from the other one.
 
     Attributes
     ----------
     from_reference, from_prediction
-        (N,), (M,) float32 distances to the nearest corner of the other surface, 0 and up, in the unit of the spacing,
+        (N,), (M,) float64 distances to the nearest corner of the other surface, 0 and up, in the unit of the spacing,
         rising.
     reference_sizes, prediction_sizes
-        (N,), (M,) lengths (2D) or areas (3D) of the pieces, above 0, in the order of the distances.
+        (N,), (M,) lengths (2D) or areas (3D) of the surface at each distance, above 0.
     """
 
     from_reference: np.ndarray
@@ -61,6 +62,16 @@ class SurfaceDistances:
         """
         return max(_percentile(self.from_reference, self.reference_sizes, percent),
                    _percentile(self.from_prediction, self.prediction_sizes, percent))  # fmt: skip
+
+    def pooled_percentile(self, percent: float = 95.0) -> float:
+        """The percentile of the distances of both directions together, each piece weighted by its size.
+
+        At most `percentile`, since the smaller one of two surfaces, or the better one, no longer speaks for itself.
+        """
+        distances = np.concatenate([self.from_reference, self.from_prediction])
+        order = np.argsort(distances, kind="stable")
+        sizes = np.concatenate([self.reference_sizes, self.prediction_sizes])
+        return _percentile(distances[order], sizes[order], percent)
 
     def mean(self) -> float:
         """Average symmetric surface distance: the mean over the pieces of both surfaces together, weighted by size.
@@ -88,7 +99,7 @@ class SurfaceFigures:
 
     Attributes
     ----------
-    hd95, assd
+    hd95, hd95_pooled, assd
         Distances in the unit of the spacing, 0 and up; NaN for none.
     surface_dice
         0 to 1; NaN for none.
@@ -97,6 +108,7 @@ class SurfaceFigures:
     """
 
     hd95: np.ndarray
+    hd95_pooled: np.ndarray
     assd: np.ndarray
     surface_dice: np.ndarray
     missed: np.ndarray
@@ -105,7 +117,7 @@ class SurfaceFigures:
 def surface_figures(
     reference: np.ndarray, prediction: np.ndarray, classes: Sequence[int], spacing: Sequence[float], tolerance: float
 ) -> SurfaceFigures:
-    """HD95, average symmetric surface distance and surface Dice of each class.
+    """HD95 (both kinds), average symmetric surface distance and surface Dice of each class.
 
     Parameters
     ----------
@@ -158,19 +170,15 @@ def surface_distances(reference: np.ndarray, prediction: np.ndarray, spacing: Se
         If a mask is empty, or the spacing is out of range.
     """
     reference, prediction, spacing = _checked(np.asarray(reference), np.asarray(prediction), spacing)
-    own, other = (_boxes(array != 0, 1)[1] for array in (reference, prediction))
-    if own is None or other is None:
+    if not reference.any() or not prediction.any():
         raise ValueError("an empty mask has no surface")
-    box = _union(own, other)
-    return _between(reference[box] != 0, prediction[box] != 0, spacing)
+    corners = find_corners(reference != 0, prediction != 0, spacing, [1])
+    return _between(corners, corners.codes(1), piece_sizes(spacing))
 
 
 def image_diagonal(shape: Sequence[int], spacing: Sequence[float]) -> float:
     """From one corner of an image to the opposite one: no two surfaces in it lie farther apart."""
     return float(np.linalg.norm(np.multiply(shape, spacing)))
-
-
-Box = tuple[slice, ...]
 
 
 def _checked(
@@ -196,56 +204,41 @@ def _checked(
     return reference, prediction, tuple(spacing)
 
 
-def _boxes(array: np.ndarray, highest: int) -> list[Box | None]:
-    """The bounding box of each class from 0 to `highest`, in one pass; of class 0 the whole, when it is there."""
-    from scipy.ndimage import find_objects
-
-    ids = array.view(np.uint8) if array.dtype == bool else array
-    boxes: list[Box | None] = list(find_objects(ids, highest)) if highest else []
-    return [None if array.all() else tuple(slice(0, length) for length in array.shape), *boxes]
-
-
-def _union(one: Box, other: Box) -> Box:
-    return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
-
-
 def _rate(
     reference: np.ndarray, prediction: np.ndarray, classes: Sequence[int], spacing: tuple[float, ...], tolerance: float
 ) -> SurfaceFigures:
-    own, other = (_boxes(array, max(classes, default=0)) for array in (reference, prediction))
-    missed = np.array([own[index] is not None and other[index] is None for index in classes], dtype=bool)
-    figures = np.full((3, len(classes)), np.nan)
-    figures[:, missed] = np.array([[image_diagonal(reference.shape, spacing)] * 2 + [0.0]]).T
-    for place, index in enumerate(classes):
-        boxes = own[index], other[index]
-        if boxes[0] is not None and boxes[1] is not None:
-            box = _union(boxes[0], boxes[1])
-            found = _between(reference[box] == index, prediction[box] == index, spacing)
-            figures[:, place] = found.percentile(), found.mean(), found.dice(tolerance)
-    return SurfaceFigures(figures[0], figures[1], figures[2], missed)
-
-
-def _between(reference: np.ndarray, prediction: np.ndarray, spacing: tuple[float, ...]) -> SurfaceDistances:
     sizes = piece_sizes(spacing)
-    layout: Literal["C", "F"] = "F" if reference.flags.fnc else "C"  # all arrays are walked as they lie in memory
-    codes = [neighbour_codes(np.asarray(mask, order=layout)) for mask in (reference, prediction)]
-    on_surface = [(code != 0) & (code != len(sizes) - 1) for code in codes]
+    corners = find_corners(reference, prediction, spacing, classes)
+    missed = np.zeros(len(classes), dtype=bool)
+    figures = np.full((4, len(classes)), np.nan)
+    for place, index in enumerate(classes):
+        codes = corners.codes(index)
+        there = [bool(side.any()) for side in codes]  # the border of the image is surface: what is there has one
+        missed[place] = there[0] and not there[1]
+        if all(there):
+            found = _between(corners, codes, sizes)
+            hd95 = found.percentile(), found.pooled_percentile()
+            figures[:, place] = *hd95, found.mean(), found.dice(tolerance)
+    figures[:, missed] = np.array([[image_diagonal(reference.shape, spacing)] * 3 + [0.0]]).T
+    return SurfaceFigures(figures[0], figures[1], figures[2], figures[3], missed)
+
+
+def _between(corners: Corners, codes: np.ndarray, sizes: np.ndarray) -> SurfaceDistances:
+    """Distances of one class, whose surfaces have these codes (2, N) at the corners."""
+    on_surface = (codes - np.uint8(1)) < len(sizes) - 2  # neither 0, which becomes 255, nor the highest
+    shared = np.flatnonzero(on_surface[0] & on_surface[1])
     found = []
     for own, other in ((0, 1), (1, 0)):
-        pieces = np.flatnonzero(on_surface[own].ravel(layout))
-        distances = _distances_to(on_surface[other], spacing).ravel(layout)[pieces]
+        alone = np.flatnonzero(on_surface[own] > on_surface[other])
+        targets = corners.places[on_surface[other]]
+        which, distances = nearest(corners.places[alone], targets, corners.grid)
+        there = np.bincount(which, weights=sizes[codes[own, alone]], minlength=len(distances))
+        near = np.bincount(codes[own, shared], minlength=len(sizes)) @ sizes
+        distances, there = np.append(distances, 0.0), np.append(there, near)
         order = np.argsort(distances, kind="stable")
-        found.append((distances[order], sizes[codes[own].ravel(layout)[pieces[order]]]))
+        order = order[there[order] > 0]
+        found.append((distances[order], there[order]))
     return SurfaceDistances(found[0][0], found[1][0], found[0][1], found[1][1])
-
-
-def _distances_to(surface: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
-    """Exact Euclidean distance of each corner of the grid to the nearest one on the surface."""
-    import edt
-
-    if surface.flags.fnc:
-        return edt.edt(~surface.T, anisotropy=spacing[::-1]).T
-    return edt.edt(~surface, anisotropy=spacing)
 
 
 def _percentile(distances: np.ndarray, sizes: np.ndarray, percent: float) -> float:

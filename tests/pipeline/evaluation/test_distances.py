@@ -44,14 +44,14 @@ def corners(mask: np.ndarray, spacing: tuple[float, float]) -> list[tuple[float,
 def by_hand(
     reference: np.ndarray, prediction: np.ndarray, spacing: tuple[float, float], tolerance: float
 ) -> list[float]:
-    """HD95, ASSD and surface Dice of two masks that are not empty, by brute force."""
+    """HD95 of both kinds, ASSD and surface Dice of two masks that are not empty, by brute force."""
     sides = [corners(reference, spacing), corners(prediction, spacing)]
     near = [
         sorted((min(np.hypot(y - v, x - w) for v, w, _ in other), size) for y, x, size in own)
         for own, other in (sides, sides[::-1])
     ]
     percentiles = []
-    for pieces in near:
+    for pieces in (*near, sorted(near[0] + near[1])):
         wanted, reached = 0.95 * sum(size for _, size in pieces), 0.0
         for distance, size in pieces:
             reached += size
@@ -61,7 +61,8 @@ def by_hand(
     both = [piece for pieces in near for piece in pieces]
     total = sum(size for _, size in both)
     return [
-        max(percentiles),
+        max(percentiles[:2]),
+        percentiles[2],
         sum(distance * size for distance, size in both) / total,
         sum(size for distance, size in both if distance <= tolerance + 1e-6) / total,
     ]
@@ -86,7 +87,7 @@ def test_a_slice_equals_brute_force(
             assert np.isnan(values).all()
         elif not other.any():
             diagonal = float(np.hypot(shape[0] * spacing[0], shape[1] * spacing[1]))
-            assert values == [pytest.approx(diagonal), pytest.approx(diagonal), 0]
+            assert values == [*[pytest.approx(diagonal)] * 3, 0]
         else:
             assert values == pytest.approx(by_hand(own, other, spacing, tolerance), rel=1e-5)
     assert all(np.isnan(found.figures[name][0]) for name in DISTANCES), "the background has no surface of its own"
@@ -98,10 +99,10 @@ def test_a_volume_by_hand() -> None:
     reference, prediction = np.zeros((2, 4, 4, 4), dtype=np.uint8)
     reference[1, 1, 1] = prediction[1, 1, 2] = 1
     found = case_distances(reference, prediction, 2, (2.0, 3.0, 4.0), 2.0)
-    assert [found.figures[name][1] for name in DISTANCES] == pytest.approx([4.0, 2.0, 0.5])
+    assert [found.figures[name][1] for name in DISTANCES] == pytest.approx([4.0, 4.0, 2.0, 0.5])
     assert found.rank == 3
     pixels = case_distances(reference, prediction, 2, None, 2.0)
-    assert [pixels.figures[name][1] for name in DISTANCES] == pytest.approx([1.0, 0.5, 1.0])
+    assert [pixels.figures[name][1] for name in DISTANCES] == pytest.approx([1.0, 1.0, 0.5, 1.0])
     assert pixels.unit == "pixels"
 
 
@@ -184,9 +185,9 @@ def test_the_table_of_empty_classes_reaches_every_csv() -> None:
         assert len(rows) == 4
         for row in rows:
             assert row["outcome"] == row["patient"]
-            values = [row["hd95"], row["assd"], row["surface_dice"]]
+            values = [row[name] for name in DISTANCES]
             distance, share = expected[row["outcome"]]
-            assert [value and float(value) for value in values] == [distance, distance, share], row["outcome"]
+            assert [value and float(value) for value in values] == [distance, distance, distance, share], row["outcome"]
     bone = found.summary["levels"]["slice"]["classes"]["bone"]
     assert (bone["hd95"]["n"], bone["missed"], bone["spurious"], bone["both_empty"]) == (2, 1, 1, 1)
     assert bone["hd95"]["mean"] == pytest.approx(8.485281374 / 2)

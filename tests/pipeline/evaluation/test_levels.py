@@ -76,7 +76,7 @@ def test_rows_are_plain() -> None:
         "reference_voxels": 0, "predicted_voxels": 4,
         "reference_ml": 0.0, "predicted_ml": 0.008, "difference_ml": 0.008, "relative_difference": None,
         "dice": None, "dice_with_empty": 0.0, "iou": None, "precision": None, "recall": None,
-        "hd95": None, "assd": None, "surface_dice": None, "outcome": "spurious",
+        "hd95": None, "hd95_pooled": None, "assd": None, "surface_dice": None, "outcome": "spurious",
     }  # fmt: skip
     assert type(second["predicted_voxels"]) is int
     patient = levels.rows(levels.patient_units(levels.scan_units(COUNTS)), ["background", "bladder"], [0, 4])[1]

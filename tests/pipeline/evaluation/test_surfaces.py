@@ -14,9 +14,10 @@ import surface_distance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import ndimage
 
 from pipeline.errors import DataError
-from pipeline.evaluation.surface_pieces import neighbour_codes, piece_sizes
+from pipeline.evaluation.surface_pieces import piece_sizes
 from pipeline.evaluation.surfaces import SurfaceDistances, image_diagonal, surface_distances, surface_figures
 
 SPACINGS = st.sampled_from([0.5, 0.73, 1.0, 1.56, 2.0, 3.3])
@@ -34,15 +35,30 @@ def masks(rank: int) -> Any:
     return st.tuples(pairs, st.tuples(*[SPACINGS] * rank))
 
 
-def by_brute_force(own: np.ndarray, other: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """From each corner on the surface of `own` to the nearest on that of `other`, rising."""
-    points = []
-    for mask in (own, other):
-        padded = np.pad(mask, 1)
-        corners = itertools.product(*(range(length + 1) for length in mask.shape))
-        boxes = {corner: padded[tuple(slice(at, at + 2) for at in corner)] for corner in corners}
-        points.append(np.array([corner for corner, box in boxes.items() if box.any() and not box.all()]) * spacing)
-    return np.sort(np.linalg.norm(points[0][:, None] - points[1][None], axis=2).min(axis=1))
+def on_surface(mask: np.ndarray, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Each corner on a mask's surface, found voxel by voxel, and the size of the piece there."""
+    padded = np.pad(mask, 1)
+    corners = itertools.product(*(range(length + 1) for length in mask.shape))
+    boxes = {corner: padded[tuple(slice(at, at + 2) for at in corner)].ravel() for corner in corners}
+    found = {corner: box for corner, box in boxes.items() if box.any() and not box.all()}
+    codes = [int("".join(str(int(bit)) for bit in box), 2) for box in found.values()]
+    return np.array(list(found)) * spacing, piece_sizes(tuple(spacing))[codes]
+
+
+def by_brute_force(own: np.ndarray, other: np.ndarray, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """From each corner on the surface of `own` to the nearest on that of `other`, rising, and the pieces' sizes."""
+    points, sizes = on_surface(own, spacing)
+    far = np.linalg.norm(points[:, None] - on_surface(other, spacing)[0][None], axis=2).min(axis=1)
+    order = np.argsort(far, kind="stable")
+    return far[order], sizes[order]
+
+
+def assert_same_spread(distances: np.ndarray, sizes: np.ndarray, pieces: tuple[np.ndarray, np.ndarray]) -> None:
+    """As much of the surface at each distance, where pieces at one distance may have been put together."""
+    assert (np.diff(distances) >= 0).all() and (sizes > 0).all()
+    values = np.unique(np.concatenate([distances, pieces[0]]).round(6))
+    sums = [[size[np.abs(far - value) < 2e-6].sum() for value in values] for far, size in ((distances, sizes), pieces)]
+    np.testing.assert_allclose(sums[0], sums[1], rtol=1e-9)
 
 
 def test_two_squares_by_hand() -> None:
@@ -69,13 +85,45 @@ def test_pieces_count_by_their_length() -> None:
     The reference's right end, 2 slanted corners, lies 1 off; the prediction's right end lies on the reference.
     """
     found = surface_distances(np.array([[1, 1, 1]]), np.array([[1, 1, 0]]), (1.0, 1.0))
-    assert found.from_reference.tolist() == [0] * 6 + [1] * 2
-    assert found.from_prediction.tolist() == [0] * 6
+    assert found.from_reference.tolist() == [0, 1]
+    assert found.reference_sizes.tolist() == pytest.approx([4 + ROOT2, ROOT2])
+    assert found.from_prediction.tolist() == [0]
+    assert found.prediction_sizes.tolist() == pytest.approx([2 + 2 * ROOT2])
     whole = 4 * ROOT2 + 6
     assert found.mean() == pytest.approx(ROOT2 / whole)
     assert found.dice(0.5) == pytest.approx((whole - ROOT2) / whole)
     # 1.41 of 6.83 lies 1 off: 79.3 % of the reference's surface is at 0.
     assert (found.percentile(79.2), found.percentile(79.4), found.percentile(95)) == (0, 1, 1)
+    # Of both together, 1.41 of 11.66: 87.9 % is at 0.
+    assert (found.pooled_percentile(87.8), found.pooled_percentile(87.9), found.pooled_percentile(95)) == (0, 1, 1)
+
+
+def test_the_pooled_percentile_by_hand() -> None:
+    """A stray surface of 4 far off: 10 % of the prediction's, 4 % of both, so that only the directed one shows it."""
+    distances = [np.array(values, dtype=float) for values in ([0.0, 1.0], [0.0, 2.0, 30.0])]
+    found = SurfaceDistances(distances[0], distances[1], np.array([50.0, 10.0]), np.array([30.0, 6.0, 4.0]))
+    assert (found.percentile(95), found.pooled_percentile(95)) == (30.0, 2.0)
+    # 80, 90, 96 and 100 of 100 lie within 0, 1, 2 and 30
+    percents = (80, 80.1, 90, 90.1, 96, 96.1, 100)
+    assert [found.pooled_percentile(percent) for percent in percents] == [0, 1, 1, 2, 2, 30, 30]
+    assert found.percentile(100) == 30 and found.percentile(90) == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.one_of(masks(2), masks(3)), st.sampled_from([5.0, 50.0, 95.0]))
+def test_the_pooled_percentile_is_that_of_brute_force(drawn: Any, percent: float) -> None:
+    (reference, prediction), spacing = drawn
+    found = surface_distances(reference, prediction, spacing).pooled_percentile(percent)
+    far, sizes = np.hstack([by_brute_force(reference, prediction, spacing),
+                            by_brute_force(prediction, reference, spacing)])  # fmt: skip
+    within, below = sizes[far <= found + 1e-6].sum(), sizes[far < found - 1e-6].sum()
+    assert np.abs(far - found).min() < 1e-6
+    assert within >= percent / 100 * sizes.sum() * (1 - 1e-6), "too little of the surface lies within it"
+    assert below <= percent / 100 * sizes.sum() * (1 + 1e-6), "less would do"
+    figures = surface_figures(reference, prediction, [1], spacing, 1.0)
+    assert figures.hd95_pooled[0] <= figures.hd95[0] + 1e-9
+    if percent == 95:
+        assert figures.hd95_pooled[0] == found
 
 
 def test_a_percentile_that_is_met_exactly_stays() -> None:
@@ -95,6 +143,7 @@ def test_what_an_empty_class_gives() -> None:
     found = surface_figures(reference, prediction, [1, 2, 3, 4], (3.0, 1.0), 1.0)
     assert found.missed.tolist() == [False, True, False, False]
     np.testing.assert_array_equal(found.hd95, [0, 5, np.nan, np.nan])  # 3 x 4 mm
+    np.testing.assert_array_equal(found.hd95_pooled, [0, 5, np.nan, np.nan])
     np.testing.assert_array_equal(found.assd, [0, 5, np.nan, np.nan])
     np.testing.assert_array_equal(found.surface_dice, [1, 0, np.nan, np.nan])
     assert image_diagonal((1, 2, 2), (1.0, 1.0, 1.0)) == 3.0
@@ -120,8 +169,9 @@ def test_the_border_of_the_image_is_surface() -> None:
 def test_distances_are_those_of_brute_force(drawn: Any) -> None:
     (reference, prediction), spacing = drawn
     found = surface_distances(reference, prediction, spacing)
-    np.testing.assert_allclose(found.from_reference, by_brute_force(reference, prediction, spacing), rtol=1e-6)
-    np.testing.assert_allclose(found.from_prediction, by_brute_force(prediction, reference, spacing), rtol=1e-6)
+    pieces = by_brute_force(reference, prediction, spacing), by_brute_force(prediction, reference, spacing)
+    assert_same_spread(found.from_reference, found.reference_sizes, pieces[0])
+    assert_same_spread(found.from_prediction, found.prediction_sizes, pieces[1])
 
 
 @settings(max_examples=60, deadline=None)
@@ -143,33 +193,6 @@ def test_figures_are_those_of_deepmind(drawn: Any, tolerance: float) -> None:
     assert found.surface_dice[0] == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 1.3, 2.9), (3.0, 0.5, 0.5)])
-def test_areas_are_those_of_deepmind(spacing: tuple[float, ...]) -> None:
-    tables = surface_distance.lookup_tables
-    expected = tables.create_table_neighbour_code_to_surface_area(spacing)
-    np.testing.assert_allclose(piece_sizes(spacing), expected, rtol=1e-12)
-    lengths = tables.create_table_neighbour_code_to_contour_length(spacing[:2])
-    np.testing.assert_allclose(piece_sizes(spacing[:2]), lengths, rtol=1e-12)
-
-
-def test_areas_by_hand() -> None:
-    """One voxel of eight: a triangle between the middles of three edges; a plane: the face of a voxel."""
-    areas = piece_sizes((1.0, 1.0, 1.0))
-    assert areas[0b00000001] == areas[0b11111110] == pytest.approx(math.sqrt(3) / 8)
-    assert areas[0b00001111] == areas[0b11110000] == pytest.approx(1.0)
-    assert areas[0] == areas[255] == 0
-    assert piece_sizes((2.0, 3.0, 5.0))[0b00001111] == pytest.approx(15.0)  # across the first axis
-    assert piece_sizes((2.0, 3.0))[0b0011] == 3.0
-
-
-@given(hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=3, max_side=4)))
-def test_codes_are_read_voxel_by_voxel(mask: np.ndarray) -> None:
-    padded, codes = np.pad(mask, 1), neighbour_codes(mask)
-    for corner in itertools.product(*(range(length) for length in codes.shape)):
-        bits = padded[tuple(slice(at, at + 2) for at in corner)].ravel()
-        assert codes[corner] == int("".join(str(int(bit)) for bit in bits), 2)
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.one_of(masks(2), masks(3)))
 def test_symmetry_scale_and_layout(drawn: Any) -> None:
@@ -180,6 +203,7 @@ def test_symmetry_scale_and_layout(drawn: Any) -> None:
     fortran = surface_figures(np.asfortranarray(reference), np.asfortranarray(prediction), [1], spacing, 1.3)
     for other, factor in ((swapped, 1), (twice, 2), (fortran, 1)):
         np.testing.assert_allclose(other.hd95, factor * found.hd95, rtol=1e-6)
+        np.testing.assert_allclose(other.hd95_pooled, factor * found.hd95_pooled, rtol=1e-6)
         np.testing.assert_allclose(other.assd, factor * found.assd, rtol=1e-6)
         np.testing.assert_allclose(other.surface_dice, found.surface_dice, rtol=1e-6)
     assert found.assd[0] <= image_diagonal(reference.shape, spacing)
@@ -239,3 +263,24 @@ def test_what_cannot_be_rated_is_refused(
 def test_an_empty_mask_has_no_surface() -> None:
     with pytest.raises(ValueError, match="empty"):
         surface_distances(ONE, 0 * ONE, (1.0, 1.0))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_masks_of_some_size_are_those_of_deepmind(order: Any) -> None:
+    """Blobs, a shift, and a stray piece far off: by offsets and by the tree, in several blocks of planes."""
+    rng = np.random.default_rng(3)
+    reference = ndimage.gaussian_filter(rng.standard_normal((40, 32, 24)), 4) > 0.01
+    reference[:, :, 12:] = False
+    prediction = np.roll(reference, (2, 0, 1), (0, 1, 2))
+    prediction[30, 20, 23] = True
+    spacing, tolerance = (1.7, 0.8, 3.1), 2.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        theirs = surface_distance.compute_surface_distances(reference, prediction, spacing)
+    own, other = (np.array(mask, dtype=np.uint8, order=order) for mask in (reference, prediction))
+    found = surface_figures(own, other, [1], spacing, tolerance)
+    assert found.hd95[0] == pytest.approx(surface_distance.compute_robust_hausdorff(theirs, 95), rel=1e-6)
+    dice = surface_distance.compute_surface_dice_at_tolerance(theirs, tolerance)
+    assert found.surface_dice[0] == pytest.approx(dice, rel=1e-6)
+    farthest = surface_distances(own, other, spacing).percentile(100)
+    assert farthest == pytest.approx(surface_distance.compute_robust_hausdorff(theirs, 100), rel=1e-6) and farthest > 25

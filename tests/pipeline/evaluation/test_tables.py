@@ -65,12 +65,12 @@ def test_csv_of_a_case_by_hand() -> None:
     found = evaluate([CaseCounts('case "1"', "s", "p", confusion, 250.0)], ["background", "bone, left", "α"])
     assert tables.cases_csv(found).splitlines() == [
         "case,scan,patient,slices,class_id,class,reference_voxels,predicted_voxels,reference_ml,predicted_ml,"
-        "difference_ml,relative_difference,dice,dice_with_empty,iou,precision,recall,hd95,assd,"
+        "difference_ml,relative_difference,dice,dice_with_empty,iou,precision,recall,hd95,hd95_pooled,assd,"
         "surface_dice,outcome",
         '"case ""1""",s,p,1,0,background,6,6,1.5,1.5,0,0,0.8333333333,0.8333333333,0.7142857143,0.8333333333,'
-        "0.8333333333,,,,present",
-        '"case ""1""",s,p,1,1,"bone, left",4,4,1,1,0,0,0.75,0.75,0.6,0.75,0.75,,,,present',
-        '"case ""1""",s,p,1,2,α,0,0,0,0,0,,,,,,,,,,both_empty',
+        "0.8333333333,,,,,present",
+        '"case ""1""",s,p,1,1,"bone, left",4,4,1,1,0,0,0.75,0.75,0.6,0.75,0.75,,,,,present',
+        '"case ""1""",s,p,1,2,α,0,0,0,0,0,,,,,,,,,,,both_empty',
     ]
 
 
