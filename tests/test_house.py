@@ -193,14 +193,17 @@ def test_what_is_imported_is_required() -> None:
     parser = RawConfigParser()
     parser.read(ROOT / "setup.cfg")
     required = {re.split(r"\W", line)[0].lower() for line in parser["options"]["install_requires"].split("\n") if line}
-    required = {{"pyyaml": "yaml", "scikit": "skimage"}.get(name, name) for name in required}
+    required = {{"pyyaml": "yaml", "scikit": "skimage", "connected": "cc3d"}.get(name, name) for name in required}
     missing = {f"{name_of(path)}: {name}" for path in MODULES for name in third_party(path) if name not in required}
     assert missing == set()
 
 
 @pytest.mark.parametrize(
-    "module", ["pipeline.errors", "pipeline.environment", "pipeline.commands.run_pipeline", "pipeline.commands.check"]
-)
+    "module",
+    ["pipeline.errors", "pipeline.environment", *(f"pipeline.commands.{name}" for name in (
+        "run_pipeline", "check", "evaluate", "predict"
+    ))],
+)  # fmt: skip
 def test_a_light_module_stays_light(module: str) -> None:
     code = f"import sys, {module}; print(*sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -16,6 +16,7 @@ from torch import nn
 from pipeline.commands.counting import CountingRules, PredictedCase, count_cases
 from pipeline.commands.dataset import Dataset
 from pipeline.commands.intake import Intake
+from pipeline.config.prediction import mirror_axes, postprocess_rules
 from pipeline.config.schema import Settings
 from pipeline.data.caching.caches import prepared_slices
 from pipeline.data.caching.prepared import Preparation, sample_of
@@ -175,7 +176,10 @@ def predict_and_count(
     config = intake.dataset.config
     settings, options, cases = config.settings, intake.dataset.options, intake.split.test
     chain = PrepareChain(settings.transforms.prepare, options, keys=("image",))
-    predictor = ScanPredictor(network, chain, device, settings.data.context, settings.inference, say=say)
+    predictor = ScanPredictor(
+        network, chain, device, settings.data.context, settings.inference, say=say, mirror=mirror_axes(settings),
+        rules=postprocess_rules(settings),
+    )  # fmt: skip
     rules = CountingRules(
         options, len(settings.data.classes), knows_spacing(config), settings.evaluation.tolerance_mm
     )  # fmt: skip

@@ -203,6 +203,22 @@ def parse_budget(text: str) -> tuple[float | None, int | None]:
     return float(found[1]) * {"s": 1, "min": 60, "h": 3600}[found[2]], None
 
 
+class PostprocessRule(Section):
+    """What is kept of one class, case by case; see pipeline.inference.postprocess."""
+
+    largest: Bool = False
+    keep: Count | None = None
+    min_voxels: Count | None = None
+    min_mm3: Annotated[Float, Field(gt=0)] | None = None
+    fill_holes: Bool = False
+
+    @model_validator(mode="after")
+    def _one_number_of_parts(self) -> PostprocessRule:
+        if self.largest and self.keep is not None:
+            raise ValueError("'largest' is 'keep: 1': give one of them")
+        return self
+
+
 class InferenceSettings(Section):
     """How a trained network is applied."""
 
@@ -210,6 +226,17 @@ class InferenceSettings(Section):
     overlap: Fraction = 0.5
     blend: Literal["gaussian", "constant"] = "gaussian"
     batch_size: Count = 32
+    mirror: tuple[int, ...] | Literal["trained"] = ()
+    postprocess: dict[Text, PostprocessRule] = {}
+
+    @field_validator("mirror", mode="before")
+    @classmethod
+    def _axes_or_trained(cls, value: Any) -> Any:
+        if value == "trained":
+            return value
+        if isinstance(value, (list, tuple)) and all(_is_whole(axis) and axis in (0, 1) for axis in value):
+            return tuple(sorted(set(value)))
+        raise ValueError(f"got {value!r:.60}, expected a list of 0 (rows) and 1 (columns), or trained")
 
 
 class EvaluationSettings(Section):

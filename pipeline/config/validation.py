@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.config.document import Document, KeyFault, KeyPath
 from pipeline.config.plugins import Plugins
+from pipeline.config.prediction import faults_of_inference
 from pipeline.config.schema import DataSettings, Settings
 from pipeline.config.suggestions import nearest, suggestion
 from pipeline.config.targets import MONAI_LOSSES, check_targets, short_name
@@ -92,8 +93,13 @@ def known_keys(model: type[BaseModel]) -> dict[str, Any]:
 
 def _section_at(path: KeyPath) -> type[BaseModel] | None:
     section: Any = Settings
+    own_name = False  # a name of the user's, such as a class's, stands between a mapping and its sections
     for part in path:
+        if own_name:
+            own_name = False
+            continue
         annotation = known_keys(section).get(str(part))
+        own_name = any(typing.get_origin(kind) is dict for kind in _types_in(annotation))
         sections = [kind for kind in _types_in(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
         if not sections:
             return None
@@ -215,6 +221,7 @@ def _contradictions(document: Document, settings: Settings) -> Iterator[KeyFault
     if data.ignore_affine and data.spacing_mm is not None:
         what = "both 'ignore_affine' (distances in pixels) and 'spacing_mm' (distances in mm) are set"
         yield fault(("data", "ignore_affine"), what, "Remove one: 'spacing_mm' alone replaces what the files say")
+    yield from (fault(("inference", *path), what, remedy) for path, what, remedy in faults_of_inference(settings))
     monai_s = short_name(str(settings.loss.get("_target_")), "loss") in MONAI_LOSSES
     weight = settings.loss.get("weight") if monai_s else None  # what a plugin's are for is not known
     wanted = classes - (settings.loss.get("include_background") is False)

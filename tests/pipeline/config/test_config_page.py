@@ -39,10 +39,11 @@ def keys_of(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, Field
     for name, info in model.model_fields.items():
         key = f"{path}{info.alias or name}"
         section = section_in(info.annotation)
-        if section is None or info.default is None:
+        named = get_origin(info.annotation) is dict  # the section stands below a name of the user's
+        if section is None or info.default is None or named:
             yield key, info
         if section is not None:
-            yield from keys_of(section, f"{key}.")
+            yield from keys_of(section, f"{key}.CLASS." if named else f"{key}.")
 
 
 def choices_in(annotation: Any) -> set[str]:

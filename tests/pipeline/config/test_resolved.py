@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[3]
 def comparable(config: Config) -> dict[str, Any]:
     values = config.settings.model_dump()
     values["data"] |= {"root": str(config.locate(values["data"]["root"]).resolve()), "stand_in": None}
+    if values["data"]["cache"] == "disk":
+        values["data"]["cache_folder"] = str(config.locate(values["data"]["cache_folder"]).resolve())
     return values
 
 
@@ -52,6 +54,18 @@ def test_the_environment_and_overrides_are_filled_in(load: Callable[..., Config]
     assert value["seed"] == 7
     assert value["training"]["epochs"] == 50, "a default is written out"
     assert value["data"]["phantom"] is None
+
+
+def test_a_cache_on_disk_is_found_again_from_elsewhere(tmp_path: Path, load: Callable[..., Config]) -> None:
+    config = load("data.cache=disk", "data.cache_folder=kept")
+    (tmp_path / "run").mkdir()
+    copy = tmp_path / "run" / "config.yaml"
+    copy.write_text(resolved_text(config), encoding="utf-8")
+    again = load_config(copy, environment={})
+    expected = config.locate("kept").resolve()
+    assert Path(again.settings.data.cache_folder) == expected
+    assert again.locate(again.settings.data.cache_folder) == expected
+    assert parse_yaml(resolved_text(load("data.cache=ram")), "a").value["data"]["cache_folder"] == "cache"
 
 
 @pytest.mark.parametrize(

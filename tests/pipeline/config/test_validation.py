@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, get_origin
 
 import pytest
 from pydantic import BaseModel
@@ -25,7 +25,7 @@ def leaves(model: type[BaseModel] = Settings, path: tuple[str, ...] = ()) -> Ite
     for name, annotation in known_keys(model).items():
         sections = [kind for kind in (annotation, *getattr(annotation, "__args__", ())) if isinstance(kind, type)]
         inner = [kind for kind in sections if issubclass(kind, BaseModel)]
-        if inner:
+        if inner and get_origin(annotation) is not dict:
             yield from leaves(inner[0], (*path, name))
         else:
             yield (*path, name), annotation

@@ -15,9 +15,11 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.config.schema import PostprocessRule
 from pipeline.data.cases import Case
 from pipeline.errors import DataError, Fault, RunError
 from pipeline.inference.masks import mask_bytes
+from pipeline.inference.original_grid import spacing_mm
 from pipeline.inference.scans import Prediction, ScanPredictor, most_probable, prediction_path, restored_masks
 from pipeline.networks.apply import Window
 from transforms.chain import PrepareChain
@@ -54,7 +56,7 @@ PAD = {"_target_": "ResizeWithPadOrCropd", "keys": ["image", "label"], "spatial_
 
 
 def predictor(
-    network: nn.Module,
+    network: nn.Module | list[Any],
     *,
     context: int = 0,
     batch_size: int = 3,
@@ -329,7 +331,7 @@ def test_many_slices_and_classes_go_back_in_parts(store: Callable[..., Any], mon
         return invert(self, values, prepared)
 
     monkeypatch.setattr(PrepareChain, "invert", noting)
-    monkeypatch.setattr("pipeline.inference.scans._INVERTED_AT_ONCE", 3 * CLASSES)
+    monkeypatch.setattr("pipeline.inference.original_grid._INVERTED_AT_ONCE", 3 * CLASSES)
     assert np.array_equal(next(iter(predictor(Truthful(), axis=2)([case]))).mask, whole)
     assert sizes == [12, 12, 12, 8]
     assert np.array_equal(whole, reference)
@@ -385,6 +387,178 @@ def test_other_errors_are_not_taken_for_it(store: Callable[..., Any]) -> None:
 
     with pytest.raises(RuntimeError, match="sizes do not match"):
         list(predictor(Failing())([store("s", (9, 13))[0]]))
+
+
+@pytest.mark.parametrize("mirror", [(0,), (1,), (0, 1)])
+@pytest.mark.parametrize(("context", "shape"), [(0, (9, 13)), (1, (7, 9, 11)), (2, (8, 5, 3)), (1, (17, 23))])
+def test_mirrors_and_ensembles_of_truth_are_true(
+    store: Callable[..., Any], tmp_path: Path, mirror: tuple[int, ...], context: int, shape: tuple[int, ...]
+) -> None:
+    pairs = [store(f"s{n}", shape, scan="week" if len(shape) == 2 else f"v{n}", slice=n) for n in range(3)]
+    networks = [Truthful(), Truthful(), Truthful()]
+    predict = predictor(
+        networks, context=context, entries=load_entries({**PAD, "spatial_size": [24, 24]}), mirror=mirror,
+        keep_probabilities=True, review=True,
+    )  # fmt: skip
+    found = list(predict([case for case, _ in pairs]))
+    for one, (case, reference) in zip(found, pairs, strict=True):
+        assert one.case == case
+        check(one, reference, tmp_path / "masks")
+        assert one.probabilities is not None and one.review is not None
+        assert one.probabilities.shape == (CLASSES, *shape)
+        np.testing.assert_array_equal(one.probabilities.argmax(0).numpy(), reference)
+        # Members that are all right agree on all, and on each class by itself.
+        np.testing.assert_allclose(one.review.agreement, 1)
+        voxel = 1.5 * 0.7 * (3 if len(shape) == 3 else 1)
+        counts = np.bincount(reference.ravel(), minlength=CLASSES)
+        np.testing.assert_allclose(one.review.volume, counts * voxel)
+    views = {1: 2, 2: 4}[len(mirror)]
+    slices = sum(batch[0] for batch in networks[0].batches)
+    assert slices == views * len(pairs) * (shape[2] if len(shape) == 3 else 1)  # cut along the largest spacing
+
+
+class Weighted(nn.Module):
+    """A convolution, which tells a slice from its mirror image."""
+
+    def __init__(self, seed: int, channels: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.layer = nn.Conv2d(channels, CLASSES, 3, padding=1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.layer(image)
+        return found
+
+
+@pytest.mark.parametrize("context", [0, 1])
+def test_kept_probabilities_are_the_mean_on_the_file_s_axes(store: Callable[..., Any], context: int) -> None:
+    case, _ = store("v", (5, 6, 7))
+    image: Any = nib.load(case.image)
+    turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.orientations.axcodes2ornt("PIR"))
+    data = np.array(image.dataobj)  # in RAS, as the networks see it; read before the file is written anew
+    nib.save(image.as_reoriented(turn), case.image)
+    networks = [Weighted(seed, 2 * context + 1) for seed in range(2)]
+    predict = predictor(
+        networks, context=context, axis=0, entries=load_entries(), mirror=[0, 1], keep_probabilities=True
+    )  # fmt: skip
+    (found,) = predict([case])
+    wanted = np.zeros((CLASSES, *data.shape))
+    for number in range(data.shape[0]):
+        places = np.clip(np.arange(number - context, number + context + 1), 0, data.shape[0] - 1)
+        for flip in ((), (1,), (2,), (1, 2)):
+            seen = torch.from_numpy(np.flip(data[places], flip).copy())[None]
+            for network in networks:
+                with torch.no_grad():
+                    values = network(seen)[0].softmax(0).numpy()
+                wanted[:, number] += np.flip(values, flip) / 8
+    turned = np.stack([nib.orientations.apply_orientation(channel, turn) for channel in wanted])
+    assert found.probabilities is not None and found.probabilities.dtype == torch.float32
+    np.testing.assert_allclose(found.probabilities.numpy(), turned, atol=1e-6)
+    np.testing.assert_array_equal(found.mask, found.probabilities.numpy().argmax(0))
+
+
+def test_probabilities_are_none_unless_asked_for_and_zero_where_cut_off(store: Callable[..., Any]) -> None:
+    case, _ = store("s", (9, 13))
+    (bare,) = predictor(Truthful())([case])
+    assert bare.probabilities is None and bare.review is None
+    cut = load_entries({**PAD, "spatial_size": [5, 20]})
+    (found,) = predictor(Truthful(), entries=cut, keep_probabilities=True)([case])
+    assert found.probabilities is not None
+    sums = found.probabilities.sum(0).numpy()
+    np.testing.assert_allclose(sums[2:7], 1, atol=1e-6)
+    assert not sums[:2].any() and not sums[7:].any() and not found.mask[:2].any()
+
+
+def test_one_member_is_not_compared(store: Callable[..., Any]) -> None:
+    case, _ = store("s", (9, 13))
+    (found,) = predictor(Truthful(), review=True)([case])
+    assert found.review is not None
+    assert np.isnan(found.review.agreement).all()
+    assert found.review.expected_dice[1:] == pytest.approx(1, abs=1e-6)
+
+
+def test_members_are_compared_over_all_slices(store: Callable[..., Any]) -> None:
+    # One member is right, the other is right about the next slice: their Dice follows from the reference.
+    case, reference = store("v", (7, 9, 5))
+    (found,) = predictor([Truthful(), Truthful(1)], context=1, axis=2, batch_size=2, review=True)([case])
+    after = reference[:, :, [1, 2, 3, 4, 4]]
+    wanted = [
+        2 * ((reference == index) & (after == index)).sum() / ((reference == index).sum() + (after == index).sum())
+        for index in range(CLASSES)
+    ]
+    assert found.review is not None
+    # The prepared grid has a frame of background about the slice: 16 x 20 pixels.
+    np.testing.assert_allclose(found.review.agreement[1:], wanted[1:])
+
+
+def test_rules_clean_the_mask_and_not_the_review(store: Callable[..., Any], tmp_path: Path) -> None:
+    case, _ = store("v", (6, 5, 4))
+    image: Any = nib.load(case.image)
+    reference = np.zeros((6, 5, 4))
+    reference[:2, :2, :2], reference[5, 4, 3] = 2, 2
+    nib.save(nib.Nifti1Image(reference, image.affine), case.image)
+    for rule in (PostprocessRule(largest=True), PostprocessRule(min_mm3=1.5 * 0.7 * 3 * 2)):
+        (found,) = predictor(Truthful(), entries=load_entries(), rules={2: rule}, review=True)([case])
+        assert found.mask.sum() == 2 * 8 and found.mask[5, 4, 3] == 0
+        assert found.review is not None
+        assert found.review.component_sizes[2].tolist() == [8, 1]
+
+
+def test_a_rule_that_does_not_fit_names_the_case(store: Callable[..., Any]) -> None:
+    case, _ = store("flat", (6, 5))
+    with pytest.raises(DataError, match=r"min_mm3.*\(flat\)"):
+        list(predictor(Truthful(), rules={2: PostprocessRule(min_mm3=3)})([case]))
+
+
+@pytest.mark.parametrize("codes", ["RAS", "PIR", "SAL"])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_spacing_is_that_of_the_file_s_axes(store: Callable[..., Any], codes: str, axis: int) -> None:
+    case, _ = store("v", (7, 9, 11))
+    image: Any = nib.load(case.image)
+    turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.orientations.axcodes2ornt(codes))
+    turned = image.as_reoriented(turn)
+    nib.save(turned, case.image)
+    prepared = PrepareChain(load_entries(PAD), ReadOptions(axis=axis), keys=("image",))({"image": str(case.image)})
+    assert spacing_mm(prepared["image"].meta) == pytest.approx(turned.header.get_zooms())
+
+
+def test_the_whole_ensemble_goes_over_to_the_cpu(store: Callable[..., Any], tmp_path: Path) -> None:
+    case, reference = store("v", (7, 9, 11))
+    moved: list[str] = []
+
+    class Moving(Small):
+        def to(self, *args: Any, **more: Any) -> Any:
+            moved.append(str(args[0]))
+            return super().to(*args, **more)
+
+    predict = predictor([Moving(1, cpu_only=True) for _ in range(2)], axis=2, batch_size=1, say=lambda _: None)
+    predict.device = torch.device("meta")  # stands for a GPU
+    (found,) = predict([case])
+    check(found, reference, tmp_path / "masks")
+    assert moved == ["cpu", "cpu"]
+
+
+def test_an_ensemble_of_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="no network"):
+        predictor([])
+
+
+def test_no_scan_is_predicted_long_before_it_is_asked_for(
+    store: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = [store(f"v{n:02}", (5, 6, 3))[0] for n in range(12)]
+    predict, calls = predictor(Truthful()), 0
+    opinion = predict._opinion
+
+    def counting(stack: torch.Tensor) -> Any:
+        nonlocal calls
+        calls += 1
+        return opinion(stack)
+
+    monkeypatch.setattr(predict, "_opinion", counting)
+    for received, _ in enumerate(predict(cases), start=1):
+        assert received <= calls <= received + 1, "one scan's probabilities wait to be finished, and no more"
+    assert calls == 12
 
 
 def test_a_mask_is_named_by_its_case(make_case: Callable[..., Any], tmp_path: Path) -> None:
