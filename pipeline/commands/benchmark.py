@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pipeline.commands.arguments import command_parser, guarded
 from pipeline.errors import EXIT_DONE, ConfigError
 
-PARTS = ("read", "cache", "train", "leaks", "surfaces", "evaluate")
+PARTS = ("read", "cache", "train", "leaks", "surfaces", "evaluate", "predict")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,41 +1,36 @@
-"""bin/evaluate: score masks against masks, without a model."""
+"""bin/evaluate: score masks against masks, without a model; or images, predicted with finished runs."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.commands.arguments import command_parser, guarded
-from pipeline.errors import EXIT_DONE, ConfigError, RunError, raise_all
+from pipeline.commands.predict import add_model_arguments, run_stoppable, shard_from
+from pipeline.errors import EXIT_DONE, ConfigError, raise_all
 from pipeline.training.signals import interrupt_on_signals
-
-if TYPE_CHECKING:  # NumPy and what reads the files come with them: not for --help
-    from pipeline.commands.scoring_plan import Plan
-    from pipeline.evaluation.aggregation import Evaluation
-    from pipeline.evaluation.pairing import Pairs
-    from pipeline.evaluation.scoring import Failure, Score
 
 EPILOG = """examples:
   bin/evaluate --predictions runs/hipmri/latest/predictions --labels labelsTs --out scores
   bin/evaluate --predictions P --labels L --out scores --classes background,liver,tumour --tolerance 1
   bin/evaluate --predictions P --labels L --out scores --config configs/hipmri.yaml
   bin/evaluate --predictions P --labels L --out scores --patient '^(p\\d+)_' --scan '_(week\\d+)'
+  bin/evaluate --run runs/hipmri/latest --images imagesTs --labels labelsTs --out scores
 
 Predictions and labels pair by their names without .nii.gz. In DIR of --out: cases.csv, scans.csv, patients.csv,
 summary.json (with the fields of nnU-Net's), provenance.json and, where files could not be scored, failures.csv;
-all others are scored then, and the exit code is 2.
+all others are scored then, and the exit code is 2. With --run, the masks are in DIR/predictions, and the same command
+goes on where it was stopped.
 """
-_RESULTS = ("cases.csv", "scans.csv", "patients.csv", "summary.json", "provenance.json", "failures.csv")
-_WIDTHS = (80, 100)  # columns of the table, at least and at most
 _MOST_WORKERS = 8
-_SHOWN = 20
+_MASKS = "--predictions"
+# What only one of the two modes understands.
+_OF_MASKS = ("classes", "config", "dataset_json", "prediction_map")
+_OF_RUNS = ("probabilities", "mirror", "review", "axis", "device", "batch_size", "threads")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,9 +41,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_parser("bin/evaluate", "Score a folder of masks against a folder of labels.", EPILOG)
-    parser.add_argument("--predictions", type=Path, required=True, metavar="DIR", help="masks to be scored")
-    parser.add_argument("--labels", type=Path, required=True, metavar="DIR", help="masks that are right")
+    what = "Score a folder of masks, or of images that finished runs predict, against a folder of labels."
+    parser = command_parser("bin/evaluate", what, EPILOG)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--predictions", type=Path, metavar="DIR", help="masks to be scored")
+    source.add_argument("--run", type=Path, action="append", metavar="RUN",
+                        help="a run's folder, to predict --images with; several are averaged")  # fmt: skip
+    parser.add_argument("--images", type=Path, metavar="DIR", help="what is to be predicted")
+    parser.add_argument("--labels", type=Path, metavar="DIR", help="masks that are right; with --run, may be left out")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
     names = parser.add_mutually_exclusive_group()
     names.add_argument("--classes", metavar="A,B,C", help="names of the values 0, 1, 2 ...; else the values found")
@@ -67,154 +67,93 @@ def _parser() -> argparse.ArgumentParser:
                         help="a label without a prediction: refuse, or count as predicted empty")  # fmt: skip
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a CPU, at most 8)")
     parser.add_argument("--replace", action="store_true", help="replace the results that are in --out")
+    add_model_arguments(parser)
     return parser
 
 
 def _evaluate(arguments: argparse.Namespace, command: Sequence[str]) -> int:
+    """Either mode; what is wrong with the arguments is told before anything is read."""
+    raise_all(_argument_faults(arguments))
+    return _of_run(arguments, command) if arguments.run else _of_masks(arguments, command)
+
+
+def _argument_faults(arguments: argparse.Namespace) -> Iterator[ConfigError]:
+    """What does not go together: the arguments of one mode, and those of the other."""
+    workers = arguments.workers
+    if workers is not None and workers < 1:
+        yield ConfigError(f"got {workers}", where="--workers", remedy="Give 1 or more")
+    if arguments.run:
+        needed, others = ["images"], ["predictions", *_OF_MASKS]
+    else:
+        needed, others = ["labels"], ["images", *_OF_RUNS]
+    yield from (
+        ConfigError("missing", where=f"--{name}", remedy="It goes with " + ("--run" if arguments.run else _MASKS))
+        for name in needed if getattr(arguments, name) is None
+    )  # fmt: skip
+    for name in others:
+        if getattr(arguments, name) not in (None, "auto"):
+            why = "has no meaning with --run" if arguments.run else "needs --run"
+            yield ConfigError(why, where=f"--{name.replace('_', '-')}", remedy="Leave it out")
+
+
+def _workers(arguments: argparse.Namespace) -> int:
+    return min(_MOST_WORKERS, os.cpu_count() or 1) if arguments.workers is None else int(arguments.workers)
+
+
+def _of_masks(arguments: argparse.Namespace, command: Sequence[str]) -> int:
+    """Masks that are there already."""
     started = time.time()
-    workers = min(_MOST_WORKERS, os.cpu_count() or 1) if arguments.workers is None else arguments.workers
-    if workers < 1:
-        raise ConfigError(f"got {workers}", where="--workers", remedy="Give 1 or more")
+    from pipeline.commands.scoring import Scoring, prepare_results, say_unpaired, score_and_write
     from pipeline.commands.scoring_plan import plan_from
     from pipeline.evaluation.pairing import find_pairs
-    from pipeline.evaluation.scoring import Failure, Score, score_pairs
-    from pipeline.progress import stage
 
     plan = plan_from(arguments)
     count_missing = arguments.missing == "count"
     pairs = find_pairs(arguments.predictions, arguments.labels, plan.naming, count_missing=count_missing)
-    _prepare_out(arguments.out, replace=arguments.replace)
-    _say_unpaired(pairs)
-    with interrupt_on_signals(), stage("score", len(pairs.pairs), "cases") as progress:
-        results = score_pairs(pairs.pairs, plan.rules, workers, progress.advance)
-    failures = [result for result in results if isinstance(result, Failure)]
-    scores = [result for result in results if isinstance(result, Score)]
-    _write_failures(arguments.out, failures)
-    if scores:
-        evaluation = _evaluation(scores, plan, pairs)
-        _write(arguments.out, evaluation, _provenance(arguments, command, scores, failures, started, plan.seed))
-        print(_table(evaluation, plan, arguments, pairs, failures))
-    if failures:
-        _say(f"{len(failures)} of {len(results)} cases could not be scored; see {arguments.out / 'failures.csv'}")
-    raise_all(fault for failure in failures for fault in failure.faults)
+    prepare_results(arguments.out, replace=arguments.replace)
+    say_unpaired(pairs)
+    job = Scoring(arguments.predictions, arguments.labels, arguments.out, plan, pairs, command, started,
+                  _workers(arguments))  # fmt: skip
+    with interrupt_on_signals():
+        faults = score_and_write(job)
+    raise_all(faults)
     return EXIT_DONE
 
 
-def _prepare_out(out: Path, *, replace: bool) -> None:
-    """Make the folder, and see that it can be written, before anything is computed.
+def _of_run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
+    """Images that are predicted first, and scored where there are labels."""
+    started = time.time()
+    if shard_from(None) != (0, 1):
+        raise ConfigError(
+            "several processes: each would score the same masks", where="WORLD_SIZE in the environment",
+            remedy="Share the prediction with bin/predict --out OUT/predictions, then run this once",
+        )  # fmt: skip
+    from pipeline.commands.image_pairs import pairs_of_images, plan_of_run
+    from pipeline.commands.prediction import closing_line, model_provenance, open_job, write_failures, write_reviews
+    from pipeline.commands.scoring import Scoring, prepare_results, say_unpaired, score_and_write
 
-    Raises
-    ------
-    ConfigError
-        When results are there already.
-    RunError
-        When it cannot be written.
-    """
-    from pipeline.runs import write_text
-
-    with suppress(OSError):
-        out.mkdir(parents=True, exist_ok=True)
-    if not out.is_dir():
-        raise RunError("the folder cannot be made", where=str(out), remedy="Name another with --out DIR")
-    there = [name for name in _RESULTS if (out / name).exists()]
-    if there and not replace:
-        raise ConfigError(f"results are there already: {', '.join(there)}", where=str(out),
-                          remedy="Name a new folder with --out DIR, or replace them with --replace")  # fmt: skip
-    probe = out / f".probe-{os.getpid()}"
-    write_text(probe, "")
-    probe.unlink()
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-def _say_unpaired(pairs: Pairs) -> None:
-    """Tell of predictions that nothing can score, and of labels whose prediction counts as empty."""
-    told = {
-        "predictions have no label and are not scored": [path.name for path in pairs.unlabelled],
-        "labels have no prediction, which counts as empty": [pair.label.name for pair in pairs.missing],
-    }
-    for what, names in told.items():
-        if names:
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            _say(f"warning: {len(names)} {what}: {', '.join(names[:_SHOWN])}{more}")
-
-
-def _evaluation(scores: Sequence[Score], plan: Plan, pairs: Pairs) -> Evaluation:
-    from pipeline.evaluation.aggregation import evaluate
-    from pipeline.evaluation.scoring import same_classes
-
-    if plan.classes is None:
-        values, counts = same_classes(scores)
-        classes = tuple(str(value) for value in values)
-    else:
-        values, counts, classes = list(range(len(plan.classes))), [score.counts for score in scores], plan.classes
-    files = {
-        pair.identity.case: (None if pair.prediction is None else str(pair.prediction), str(pair.label))
-        for pair in pairs.pairs
-    }
-    evaluation = evaluate(
-        counts, classes, seed=plan.seed, resamples=plan.resamples, confidence=plan.confidence, files=files,
-        class_ids=values,
-    )  # fmt: skip
-    evaluation.summary["missing_predictions"] = [pair.identity.case for pair in pairs.missing]
-    return evaluation
-
-
-def _provenance(
-    arguments: argparse.Namespace, command: Sequence[str], scores: Sequence[Score], failures: Sequence[Failure],
-    started: float, seed: int,
-) -> Mapping[str, object]:  # fmt: skip
-    from hashlib import blake2b
-
-    from pipeline.runs import provenance
-
-    digest = blake2b(digest_size=16)
-    for score in scores:
-        digest.update(score.counts.case.encode() + b"\n" + score.digest)
-    dataset = {
-        "predictions": str(arguments.predictions.resolve()), "labels": str(arguments.labels.resolve()),
-        "cases": len(scores), "failed": len(failures), "fingerprint": digest.hexdigest(),
-    }  # fmt: skip
-    return provenance(command, seed=seed, device="cpu", dataset=dataset, started=started)
-
-
-def _write(out: Path, evaluation: Evaluation, source: Mapping[str, object]) -> None:
-    from pipeline.evaluation import tables
-    from pipeline.runs import write_json, write_text
-
-    write_text(out / "cases.csv", tables.cases_csv(evaluation))
-    write_text(out / "scans.csv", tables.scans_csv(evaluation))
-    write_text(out / "patients.csv", tables.patients_csv(evaluation))
-    write_json(out / "provenance.json", source)
-    write_text(out / "summary.json", tables.summary_json(evaluation))
-
-
-def _write_failures(out: Path, failures: Sequence[Failure]) -> None:
-    """``failures.csv``: one row a fault; one of an earlier evaluation goes away."""
-    from pipeline.evaluation.tables import failures_csv
-    from pipeline.runs import write_text
-
-    path = out / "failures.csv"
-    if failures:
-        write_text(path, failures_csv([(one.pair.identity.case, fault) for one in failures for fault in one.faults]))
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _table(
-    evaluation: Evaluation, plan: Plan, arguments: argparse.Namespace, pairs: Pairs, failures: Sequence[Failure]
-) -> str:
-    from pipeline.evaluation.tables import terminal_table
-
-    width = min(max(shutil.get_terminal_size((_WIDTHS[1], 24)).columns, _WIDTHS[0]), _WIDTHS[1])
-    lines = [terminal_table(evaluation, title=f"{arguments.predictions} against {arguments.labels}", width=width)]
-    summary = evaluation.summary
-    if summary["n_patients"] == summary["n_cases"] > 1 and not (plan.naming.patient or plan.naming.hipmri):
-        lines.append("Each file counts as a patient of its own; --patient says which belong together.")
-    if pairs.missing:
-        lines.append(f"{len(pairs.missing)} predictions are missing and count as empty.")
-    if failures:
-        lines.append(f"Without {len(failures)} cases that could not be scored.")
-    return "\n\n".join([lines[0], "\n".join([*lines[1:], f"Results: {arguments.out}"])])
+    masks = arguments.out / "predictions"
+    if arguments.labels is not None:
+        prepare_results(arguments.out, replace=arguments.replace)
+    job = open_job(arguments, masks)
+    plan = plan_of_run(arguments, job)
+    if arguments.labels is not None:  # whether they pair is told before the images are predicted
+        pairs_of_images(job, arguments.labels, plan.naming, (), count_missing=arguments.missing == "count")
+    outcome = run_stoppable(job, command)
+    print(closing_line(job, outcome), file=sys.stderr)
+    write_reviews(arguments.out, outcome.reviews)
+    failed = [(one.case, fault) for one in outcome.failed for fault in one.faults]
+    if arguments.labels is None:
+        write_failures(arguments.out, failed)
+        raise_all(fault for _, fault in failed)
+        return EXIT_DONE
+    lost = [one.case for one in outcome.failed]
+    pairs = pairs_of_images(job, arguments.labels, plan.naming, lost, count_missing=arguments.missing == "count")
+    say_unpaired(pairs)
+    scoring = Scoring(masks, arguments.labels, arguments.out, plan, pairs, command, started, _workers(arguments),
+                      outcome.done.device, {"images": str(arguments.images.resolve()), **model_provenance(job)},
+                      failed)  # fmt: skip
+    with interrupt_on_signals():
+        faults = score_and_write(scoring)
+    raise_all(faults)
+    return EXIT_DONE

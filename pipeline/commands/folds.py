@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from pipeline.config.resolved import resolved_text
 from pipeline.data.cases import Case
 from pipeline.evaluation import aggregation, tables
 from pipeline.evaluation.confusion import CaseCounts
+from pipeline.evaluation.distances import DISTANCES, CaseDistances
 from pipeline.inference.scans import prediction_path
+from pipeline.inference.trained import write_model_facts
 from pipeline.runs import RunLog, create_fold_folder, write_text
 from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.training.state import TrainingState
@@ -83,6 +85,7 @@ def train_and_test(
     banks = {side: prepare(intake, f"{side}{of_fold}", sides[side], log.say) for side in ("train", "validation")}
     log(f"prepared {sum(len(bank) for bank in banks.values())} slices, {sum(b.bytes() for b in banks.values())} bytes")
     state = train(intake.settings, network, banks, folder, device, log, resume=resume, name=f"train{of_fold}")
+    write_model_facts(folder, intake.dataset.config, intake.dataset.cases, intake.facts)
     counts = predict_and_count(intake, network, device, predictions, log.say, name=f"predict{of_fold}")
     save_checkpoint(folder / "checkpoints" / _COUNTS, {"counts": [_plain(one) for one in counts]})
     return Trained(intake, state, counts)
@@ -142,18 +145,34 @@ def _tested(intake: Intake, folder: Path) -> Trained | None:
     checkpoints = folder / "checkpoints"
     if not (checkpoints / _COUNTS).exists():
         return None
-    counts = [CaseCounts(**_arrays(one)) for one in load_checkpoint(checkpoints / _COUNTS)["counts"]]
-    return Trained(intake, TrainingState(**load_checkpoint(checkpoints / "last.pt")["state"]), counts)
+    saved = load_checkpoint(checkpoints / _COUNTS)["counts"]
+    if not all(_measured(one) for one in saved):
+        return None  # of a version that measured less: its cases are predicted again
+    return Trained(
+        intake, TrainingState(**load_checkpoint(checkpoints / "last.pt")["state"]), [_counts(one) for one in saved]
+    )
 
 
-def _plain(counts: CaseCounts) -> dict[str, Any]:
+def _measured(saved: Mapping[str, Any]) -> bool:
+    return saved.get("distances") is not None and set(DISTANCES) <= set(saved["distances"]["figures"])
+
+
+def _plain(value: Any) -> Any:
     """A case's counts as tensors and plain values, which is what a checkpoint holds."""
-    values = {one.name: getattr(counts, one.name) for one in fields(counts)}
-    return {
-        name: torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
-        for name, value in values.items()
-    }
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(np.ascontiguousarray(value))
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, CaseCounts | CaseDistances):
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+    return value
 
 
-def _arrays(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in values.items()}
+def _counts(saved: Mapping[str, Any]) -> CaseCounts:
+    """A case's counts from what `_plain` made of them."""
+    values = {**saved, "confusion": saved["confusion"].numpy()}
+    measured = saved["distances"]
+    if measured is not None:
+        figures = {name: one.numpy() for name, one in measured["figures"].items()}
+        values["distances"] = CaseDistances(**{**measured, "figures": figures})
+    return CaseCounts(**values)

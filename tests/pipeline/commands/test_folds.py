@@ -21,6 +21,11 @@ import torch
 
 import pipeline.commands.folds
 import pipeline.commands.stages
+from pipeline.commands import folds
+from pipeline.evaluation.confusion import CaseCounts, slice_confusions
+from pipeline.evaluation.distances import case_distances
+from pipeline.evaluation.surfaces import surface_figures
+from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
 
 CHECKOUT = Path(__file__).parents[3]
 SIX = 6
@@ -158,7 +163,74 @@ def test_a_run_stopped_in_its_second_fold_goes_on_to_the_same_result(
         assert (whole / "evaluation" / name).read_text() == (stopped / "evaluation" / name).read_text()
     one, other = (json.loads((folder / "evaluation/summary.json").read_text()) for folder in (whole, stopped))
     assert one["folds"] == other["folds"] and one["levels"] == other["levels"]
+    assert one["distances"] == other["distances"] == {"unit": "mm", "tolerance": 2.0, "n_2d": 0, "n_3d": SIX}
     assert finished.run("--out", stopped, "--resume") == 2  # it is finished
+
+
+def mask_of(folder: Path, name: str) -> np.ndarray:
+    image: Any = nib.load(folder / f"{name}.nii.gz")
+    return np.asarray(image.dataobj)
+
+
+def test_distances_are_those_of_the_masks_in_every_fold_and_pooled(finished: Study) -> None:
+    whole = finished.root / "whole"
+    rows = list(csv.DictReader((whole / "evaluation/cases.csv").open()))
+    pooled = {row["case"]: row for row in rows if row["class"] != "background"}
+    assert len(pooled) == SIX
+    for name, row in pooled.items():
+        label, mask = mask_of(finished.root / "labels", name), mask_of(whole / "predictions", name)
+        expected = surface_figures(label, mask, [1], (1.0, 1.0, 2.5), 2.0)
+        assert float(row["hd95"]) == pytest.approx(expected.hd95[0])
+        assert float(row["surface_dice"]) == pytest.approx(expected.surface_dice[0])
+    for fold, tested in enumerate(json.loads((whole / "split.json").read_text())):
+        saved = torch.load(whole / f"fold_{fold}/checkpoints/counts.pt", weights_only=True)["counts"]
+        for one in saved:
+            assert one["distances"]["figures"]["hd95"][1].item() == pytest.approx(float(pooled[one["case"]]["hd95"]))
+        assert {one["case"] for one in saved} == set(tested["test"])
+    assert "HD95" in (whole / "report.html").read_text()
+
+
+def without(values: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key != name}
+
+
+def test_counts_of_a_version_without_distances_are_made_anew(
+    finished: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(finished.root / "whole", tmp_path / "run")
+    (tmp_path / "run/report.html").unlink()
+    kept = tmp_path / "run/fold_1/checkpoints/counts.pt"
+    less = tmp_path / "run/fold_2/checkpoints/counts.pt"
+    saved = torch.load(kept, weights_only=True)
+    torch.save({**saved, "counts": [without(one, "distances") for one in saved["counts"]]}, kept)
+    saved = torch.load(less, weights_only=True)
+    for one in saved["counts"]:
+        one["distances"]["figures"] = without(one["distances"]["figures"], "assd")
+    torch.save(saved, less)
+    before = (tmp_path / "run/evaluation/cases.csv").read_text()
+    assert finished.run("--out", tmp_path / "run", "--resume") == 0
+    assert (tmp_path / "run/evaluation/cases.csv").read_text() == before
+    said = capsys.readouterr().err
+    assert "predict, fold 1" in said and "predict, fold 2" in said and "predict, fold 0" not in said
+    assert "distances" in torch.load(kept, weights_only=True)["counts"][0]
+
+
+@pytest.mark.parametrize("with_distances", [True, False])
+def test_counts_survive_a_checkpoint(tmp_path: Path, with_distances: bool) -> None:
+    reference, prediction = np.array([[0, 1, 1, 2, 0]]), np.array([[0, 1, 1, 1, 0]])
+    distances = case_distances(reference, prediction, 3, (1.5, 2.0), 1.0) if with_distances else None
+    counts = CaseCounts("c", "s", "p", slice_confusions(reference, prediction, 3), None, distances)
+    save_checkpoint(tmp_path / "counts.pt", {"counts": [folds._plain(counts)]})
+    (back,) = [folds._counts(one) for one in load_checkpoint(tmp_path / "counts.pt")["counts"]]
+    assert (back.case, back.scan, back.patient, back.voxel_volume_mm3) == ("c", "s", "p", None)
+    np.testing.assert_array_equal(back.confusion, counts.confusion)
+    assert (back.distances is None) is not with_distances
+    if back.distances is not None and distances is not None:
+        assert (back.distances.unit, back.distances.tolerance, back.distances.rank) == ("mm", 1.0, 2)
+        assert list(back.distances.figures) == list(distances.figures)
+        for name, values in back.distances.figures.items():
+            np.testing.assert_array_equal(values, distances.figures[name])  # NaN equals NaN here
+            assert values.dtype == np.float64
 
 
 def test_a_folds_memory_is_free_before_the_next(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

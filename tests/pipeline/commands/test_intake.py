@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.commands.dataset import Dataset
-from pipeline.commands.intake import Intake, divide
+from pipeline.commands.intake import Intake, _equal_masks, divide, fingerprint
 from pipeline.data.cases import Case
 from pipeline.data.facts import CaseFacts
 from pipeline.errors import ConfigError, DataError
@@ -58,6 +58,20 @@ def divided(make_config: Make, make_case: Make, monkeypatch: pytest.MonkeyPatch)
 )  # fmt: skip
 def test_sides_of_few_patients_are_told(divided: Callable[..., Intake], patients: int, told: list[str]) -> None:
     assert sorted(divided(patients).warnings) == sorted(told)
+
+
+def test_the_fingerprint_changes_with_any_image_label_or_name(make_case: Make) -> None:
+    facts = facts_of([make_case(f"p{number}") for number in range(3)])
+    first = fingerprint(facts)
+    assert fingerprint(dict(reversed(facts.items()))) == first
+    assert fingerprint({**facts, "p1": replace(facts["p1"], mean=9.0)}) == first
+    others = [
+        {**facts, "p1": replace(facts["p1"], digest=b"x")},
+        {**facts, "p1": replace(facts["p1"], label_digest=b"x")},
+    ]
+    others += [{name: fact for name, fact in facts.items() if name != "p1"}, {**facts, "p9": facts["p1"]}]
+    others.append({**facts, "p1": facts["p2"], "p2": facts["p1"]})
+    assert len({first, *map(fingerprint, others)}) == 6
 
 
 FOLDS = {"kind": "folds", "folds": 3, "validation": 0.4, "test": 0.2}
@@ -124,6 +138,59 @@ def test_a_layouts_test_cases_that_are_split_anew_are_told(divided: Callable[...
     assert [one for one in divided(15, sides=sides, data=data).warnings if told in one]
     given = divided(15, sides=sides, data=data, splits={"kind": "layout"})
     assert not [one for one in given.warnings if told in one]
+
+
+def same_masks(patients: Sequence[str], voxels: int = 50) -> list[str]:
+    """What is told of the masks of cases that all have one mask, of patients named so."""
+    cases = [Case(f"c{number}", Path(f"c{number}.nii"), Path(f"m{number}.nii"), name, "s")
+             for number, name in enumerate(patients)]  # fmt: skip
+    counts = np.array([9999, voxels // 2, voxels - voxels // 2])
+    facts = {name: replace(fact, label_digest=b"same", voxels=counts) for name, fact in facts_of(cases).items()}
+    return _equal_masks(cases, facts)
+
+
+def test_equal_masks_of_two_patients_are_told() -> None:
+    assert same_masks(["p1", "p2"]) == ["two patients have the same mask: m0.nii and m1.nii"]
+    assert same_masks(["p1", "p2"], voxels=49) == [], "a few voxels are equal by chance"
+    assert same_masks(["p1", "p2"], voxels=0) == [], "blank masks are all alike"
+    assert same_masks(["p1", "p1"]) == [], "of one patient they may be"
+    assert same_masks(["p1", "p1", "p2", "p1"]) == [
+        "two patients have the same mask: m0.nii and m2.nii",
+        "two patients have the same mask: m2.nii and m3.nii",
+    ]
+    assert len(same_masks([f"p{number}" for number in range(11)])) == 10
+    told = same_masks([f"p{number}" for number in range(14)])
+    assert told[9:] == [
+        "two patients have the same mask: m0.nii and m10.nii", "3 more masks are equal to another patient's"
+    ]  # fmt: skip
+
+
+def test_masks_that_differ_are_not_told(make_case: Make) -> None:
+    cases = [make_case(f"p{number}", f"p{number}") for number in range(4)]
+    facts = {name: replace(fact, voxels=np.array([1, 99, 99])) for name, fact in facts_of(cases).items()}
+    assert _equal_masks(cases, facts) == []
+    facts["p3"] = replace(facts["p3"], label_digest=facts["p1"].label_digest)
+    assert _equal_masks(cases, facts) == ["two patients have the same mask: labels/p1.nii.gz and labels/p3.nii.gz"]
+    del facts["p1"]
+    assert _equal_masks(cases, facts) == [], "a case without facts has none"
+
+
+def test_both_doubts_are_among_the_warnings(
+    make_config: Make, make_case: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.commands.intake.repeated_images", lambda config, split, facts: [])
+    config = make_config(data={"patient": None})
+    files = [f"q{number // 2}/{number}.nii" for number in range(12)]
+    cases = tuple(
+        make_case(name.replace("/", "_"), name, image=tmp_path / "images" / name, label=tmp_path / "labels" / name)
+        for name in files
+    )
+    facts = facts_of(cases)
+    for name in list(facts)[:2]:
+        facts[name] = replace(facts[name], voxels=np.array([1, 99, 99]), label_digest=b"same")
+    warnings = divide(Dataset(config, "tiny", cases, (), False), facts).warnings
+    assert f"two patients have the same mask: {tmp_path}/labels/q0/0.nii and {tmp_path}/labels/q0/1.nii" in warnings
+    assert [one for one in warnings if one.startswith("images/q0 holds 2 files, which count as 2 patients, and 5 more")]
 
 
 def test_a_file_that_leaves_cases_out_of_every_fold(divided: Callable[..., Intake], tmp_path: Path) -> None:

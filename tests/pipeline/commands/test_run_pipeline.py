@@ -74,6 +74,11 @@ def test_a_run_writes_what_it_promises_and_its_figures_are_right(
         assert found["n"] == len(per_class[k])
         if per_class[k]:
             assert found["mean"] == pytest.approx(np.mean(per_class[k]), abs=1e-9)
+    assert summary["distances"] == {"unit": "pixels", "tolerance": 2.0, "n_2d": 8, "n_3d": 0}
+    assert all((row["hd95"] == "") == (row["dice"] == "" or row["class_id"] == "0") for row in rows)
+    assert "HD95, px" in (folder / "report.html").read_text()
+    told = json.loads((folder / "provenance.json").read_text())["dataset"]["folders"]
+    assert told == [str(phantom.resolve() / f"keras_slices_{side}") for side in ("test", "train", "validate")]
     out = capsys.readouterr().out
     assert "PHANTOM" in out and "prostate" in out and str(folder / "report.html") in out
     assert "PHANTOM" in (folder / "report.html").read_text()
@@ -104,7 +109,10 @@ def test_without_data_the_stand_in_runs_loudly(
     captured = capsys.readouterr()
     assert "10.25919/45t8-p065" in captured.err and "keras_slices_seg_validate" in captured.err
     assert "PHANTOM" in captured.err and "PHANTOM" in captured.out
-    assert (project / "runs/hipmri-PHANTOM/001/report.html").is_file()
+    folder = project / "runs/hipmri-PHANTOM/001"
+    assert (folder / "report.html").is_file()
+    told = json.loads((folder / "provenance.json").read_text())["dataset"]["folders"]
+    assert all((project / name).is_dir() and not Path(name).is_absolute() for name in told) and told, "from the root"
 
 
 @pytest.mark.parametrize("how", ["environment", "set", "flag"])

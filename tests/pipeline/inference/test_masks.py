@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pipeline.inference.masks import mask_bytes
+from pipeline.inference.masks import mask_bytes, probabilities_bytes
 
 OBLIQUE = np.array([[0.9, -0.3, 0.1, -12.5], [0.2, 1.4, 0.3, 7.25], [-0.1, 0.2, 2.9, 40.0], [0, 0, 0, 1]])
 
@@ -141,3 +141,48 @@ def test_a_flawed_header_is_mended_without_a_word(tmp_path: Path, capfd: pytest.
     found = read(mask_bytes(np.ones((3, 2), dtype=np.uint8), source), tmp_path / "mask.nii.gz")
     assert found.header["pixdim"][1] == 1.5
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("shape", "own", "stored"),
+    [
+        ((6, 4), (6, 4), (6, 4, 1)), ((6, 4, 1), (6, 4), (6, 4, 1)), ((6, 4, 5), (6, 4, 5), (6, 4, 5)),
+        ((6, 4, 5, 3), (6, 4, 5), (6, 4, 5)), ((6, 4, 1, 3), (6, 4), (6, 4, 1)),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize("quantised", [False, True])
+def test_probabilities_are_read_back(
+    tmp_path: Path, shape: tuple[int, ...], own: tuple[int, ...], stored: tuple[int, ...], kind: Any, quantised: bool
+) -> None:
+    source = write(tmp_path / "image.nii.gz", shape, kind)
+    given = np.random.default_rng(0).dirichlet([1, 1, 1, 1], own).astype(np.float32)
+    given.reshape(-1)[:3] = (0, 1, 1 + 1e-6)  # what rounding may leave
+    found = read(probabilities_bytes(np.moveaxis(given, -1, 0), source, quantised=quantised), tmp_path / "p.nii.gz")
+    assert type(found) is kind
+    assert found.shape == (*stored, 4)
+    assert found.get_data_dtype() == (np.uint8 if quantised else np.float32)
+    error = np.abs(found.get_fdata().reshape(*own, 4) - given).max()
+    assert error <= (0.5 / 255 + 2e-6 if quantised else 0)
+    image: Any = nib.load(source)
+    for name in ("get_sform", "get_qform"):
+        for one, other in zip(getattr(found, name)(coded=True), getattr(image, name)(coded=True), strict=True):
+            assert np.array_equal(one, other)
+    assert list(found.header["dim"]) == [4, *stored, 4, 1, 1, 1]
+    assert (found.header["cal_min"], found.header["cal_max"]) == (0, 1)
+
+
+def test_probabilities_of_a_foreign_byte_order(tmp_path: Path) -> None:
+    header = nib.Nifti1Header(endianness=">")
+    header.set_data_dtype(np.float32)
+    nib.save(nib.Nifti1Image(np.zeros((3, 4, 5), np.float32), OBLIQUE, header), tmp_path / "image.nii.gz")
+    given = np.random.default_rng(0).random((2, 3, 4, 5), np.float32)
+    found = read(probabilities_bytes(given, tmp_path / "image.nii.gz"), tmp_path / "p.nii.gz")
+    assert np.array_equal(np.moveaxis(found.get_fdata(), -1, 0), given)
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 6), (2, 6), (2, 6, 4, 5), (6, 4)])
+def test_probabilities_of_another_shape_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    source = write(tmp_path / "image.nii.gz", (6, 4, 1))
+    with pytest.raises(ValueError, match=r"for an image of shape \(6, 4, 1\)"):
+        probabilities_bytes(np.zeros(shape, np.float32), source)

@@ -1,0 +1,209 @@
+"""bin/evaluate with a run: predicted, then scored just as masks that were there already."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from pipeline.commands.evaluate import main
+
+Maker = Callable[..., Path]
+RNG = np.random.default_rng(4)
+NAMES = ("p1_a", "p1_b", "p2_a")
+
+
+@pytest.fixture
+def data(tmp_path: Path, write_nifti: Callable[..., Path]) -> Path:
+    """Folders `i` and `l`: images that show their labels but for some voxels; 1 x 2 x 3 mm."""
+    for name in NAMES:
+        shown = RNG.integers(0, 3, (4, 5, 6))
+        label = np.where(RNG.random(shown.shape) < 0.2, 0, shown).astype(np.uint8)
+        write_nifti(tmp_path / "i" / f"{name}.nii.gz", shown.astype(np.float32), (1.0, 2.0, 3.0))
+        write_nifti(tmp_path / "l" / f"{name}.nii.gz", label, (1.0, 2.0, 3.0))
+    return tmp_path
+
+
+@pytest.fixture
+def evaluate(data: Path) -> Callable[..., int]:
+    def run(*arguments: object, labels: bool = True, out: str = "out") -> int:
+        folders = ["--images", f"{data / 'i'}", "--out", f"{data / out}", "--workers", "1"]
+        return main([*folders, *(["--labels", f"{data / 'l'}"] if labels else []), *map(str, arguments)])
+
+    return run
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def loaded(path: Path) -> np.ndarray:
+    image: Any = nib.load(path)
+    return np.asanyarray(image.dataobj)
+
+
+def test_the_tables_are_those_of_the_masks_alone(
+    make_run: Maker, evaluate: Callable[..., int], data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(evaluation={"tolerance_mm": 1.0})
+    assert evaluate("--run", run) == 0
+    said = capsys.readouterr()
+    assert "predicted 3 cases (18 slices)" in said.err
+    assert "18 slices of 3 scans of 2 patients" in said.out
+    masks = ["--predictions", f"{data / 'out/predictions'}", "--labels", f"{data / 'l'}", "--workers", "1"]
+    assert main([*masks, "--out", f"{data / 'again'}", "--config", f"{run / 'config.yaml'}"]) == 0
+    for name in ("cases.csv", "scans.csv", "patients.csv", "summary.json"):
+        assert (data / "out" / name).read_text() == (data / "again" / name).read_text(), name
+    for row in rows(data / "out/cases.csv"):
+        shown, label = (loaded(data / side / f"{row['case']}.nii.gz") == int(row["class_id"]) for side in "il")
+        assert float(row["dice"]) == pytest.approx(2 * (shown & label).sum() / (shown.sum() + label.sum()))
+    source = json.loads((data / "out/provenance.json").read_text())
+    assert source["dataset"]["runs"] == [str(run)]
+    assert source["device"].startswith("cpu")
+
+
+def test_results_are_kept_until_they_may_be_replaced(
+    make_run: Maker, evaluate: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run()
+    assert evaluate("--run", run) == 0
+    assert evaluate("--run", run) == 2
+    assert "results are there already" in capsys.readouterr().err
+    assert evaluate("--run", run, "--replace") == 0
+    assert "3 had been predicted before" in capsys.readouterr().err
+
+
+def test_without_labels(make_run: Maker, evaluate: Callable[..., int], data: Path) -> None:
+    assert evaluate("--run", make_run(), labels=False) == 0
+    assert not (data / "out/summary.json").exists()
+    for name in NAMES:
+        np.testing.assert_array_equal(
+            loaded(data / f"out/predictions/{name}.nii.gz"), loaded(data / f"i/{name}.nii.gz")
+        )
+    (data / "i/p1_a.nii.gz").write_bytes(b"no image")
+    assert evaluate("--run", make_run("two"), labels=False, out="other") == 2
+    assert [row["case"] for row in rows(data / "other/failures.csv")] == ["p1_a"]
+
+
+def test_what_cannot_be_predicted_or_scored(
+    make_run: Maker, evaluate: Callable[..., int], data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "i/p1_a.nii.gz").write_bytes(b"no image")
+    (data / "l/p2_a.nii.gz").write_bytes(b"no label")
+    assert evaluate("--run", make_run()) == 2
+    failed = rows(data / "out/failures.csv")
+    assert [(row["case"], Path(row["file"]).parent.name) for row in failed] == [("p1_a", "i"), ("p2_a", "l")]
+    assert {row["case"] for row in rows(data / "out/cases.csv")} == {"p1_b"}
+    said = capsys.readouterr().out
+    assert "Without 1 cases that could not be predicted" in said
+    assert "Without 1 cases that could not be scored" in said
+    assert json.loads((data / "out/provenance.json").read_text())["dataset"]["failed"] == 2
+
+
+def test_labels_without_an_image_are_told_before_anything_is_predicted(
+    make_run: Maker, evaluate: Callable[..., int], data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run()
+    (data / "i/p1_b.nii.gz").rename(data / "i/p1_c.nii.gz")
+    assert evaluate("--run", run) == 2
+    assert "1 of 3 labels have no image" in capsys.readouterr().err
+    assert not list((data / "out/predictions").glob("*.nii.gz"))
+    assert evaluate("--run", run, "--missing", "count") == 0
+    said = capsys.readouterr()
+    assert "1 predictions have no label and are not scored: p1_c.nii.gz" in said.err
+    assert json.loads((data / "out/summary.json").read_text())["missing_predictions"] == ["p1_b"]
+
+
+def test_names_that_share_a_part(make_run: Maker, evaluate: Callable[..., int], data: Path) -> None:
+    for path in (data / "l").iterdir():
+        path.rename(data / "l" / f"seg-{path.name}")
+    assert evaluate("--run", make_run()) == 2
+    assert evaluate("--run", make_run("two"), "--case", "(p._.)", out="other") == 0
+    assert {row["case"] for row in rows(data / "other/cases.csv")} == set(NAMES)
+
+
+def test_values_of_the_labels_are_renamed_as_in_training(
+    make_run: Maker, evaluate: Callable[..., int], data: Path, write_nifti: Callable[..., Path]
+) -> None:
+    for name in NAMES:
+        shown = loaded(data / f"i/{name}.nii.gz").astype(np.uint8)
+        write_nifti(data / "l" / f"{name}.nii.gz", np.array([0, 7, 9], np.uint8)[shown], (1.0, 2.0, 3.0))
+    assert evaluate("--run", make_run(data={"label_map": {7: 1, 9: 2}})) == 0
+    assert {row["dice"] for row in rows(data / "out/cases.csv")} == {"1"}
+
+
+def test_spacing_is_believed_as_in_training(make_run: Maker, evaluate: Callable[..., int], data: Path) -> None:
+    assert evaluate("--run", make_run(knows_spacing=False)) == 0
+    assert json.loads((data / "out/summary.json").read_text())["distances"]["unit"] == "pixels"
+
+
+def test_slices_are_counted_along_the_runs_plane(make_run: Maker, evaluate: Callable[..., int], data: Path) -> None:
+    assert evaluate("--run", make_run(axis=0)) == 0
+    assert {row["slices"] for row in rows(data / "out/scans.csv") if row["class_id"] == "0"} == {"4"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--run", "R", "--labels", "L"], "--images: missing"),
+        (["--run", "R", "--images", "I", "--classes", "a,b"], "--classes: has no meaning with --run"),
+        (["--run", "R", "--images", "I", "--prediction-map", "1=2"], "--prediction-map: has no meaning"),
+        (["--predictions", "P"], "--labels: missing"),
+        (["--predictions", "P", "--labels", "L", "--images", "I"], "--images: needs --run"),
+        (["--predictions", "P", "--labels", "L", "--mirror"], "--mirror: needs --run"),
+        (["--predictions", "P", "--labels", "L", "--batch-size", "3"], "--batch-size: needs --run"),
+    ],
+)
+def test_arguments_of_the_other_mode(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main([*arguments, "--out", f"{tmp_path / 'out'}"]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--labels", "L"], ["--predictions", "P", "--run", "R", "--labels", "L"]])
+def test_one_of_the_modes_is_chosen(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, "--out", "out"])
+    assert stop.value.code == 2
+
+
+def test_several_processes_do_not_score_the_same(
+    make_run: Maker, evaluate: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert evaluate("--run", make_run()) == 2
+    assert "bin/predict --out OUT/predictions" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda data: [path.unlink() for path in (data / "l").iterdir()], "no NIfTI file in it"),
+        (lambda data: (data / "l/p1_a.nii").touch(), "two files for one case: p1_a.nii and p1_a.nii.gz"),
+        (lambda data: (data / "l").rename(data / "m"), "--labels"),
+    ],
+)
+def test_folders_of_labels_that_are_refused(
+    make_run: Maker, evaluate: Callable[..., int], data: Path, capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[Path], object], words: str,
+) -> None:  # fmt: skip
+    spoil(data)
+    assert evaluate("--run", make_run()) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_images_are_no_labels(
+    make_run: Maker, evaluate: Callable[..., int], data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate("--run", make_run(), "--labels", data / "i", labels=False) == 2
+    assert "the labels are the images" in capsys.readouterr().err
