@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,25 @@ def available_bytes(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cg
     """
     found = [*_kernel_leaves(proc), *_groups_leave(proc / "self" / "cgroup", cgroups)]
     return max(0, min(found)) if found else None
+
+
+def thread_count(bytes_each: int, most: int | None = None, reserved: int = 0) -> int:
+    """How many threads may work at once, by the cores and by the memory that is free; at least one.
+
+    Parameters
+    ----------
+    bytes_each
+        What one thread takes at its peak; 0 where that is not known.
+    most
+        No more than these.
+    reserved
+        Bytes of the free memory that others will take.
+    """
+    cores = os.cpu_count() or 1
+    count, free = cores if most is None else min(cores, most), available_bytes()
+    if free is not None and bytes_each > 0:
+        count = min(count, (free - reserved) // bytes_each)
+    return max(1, count)
 
 
 class Release:

@@ -28,12 +28,14 @@ _Writer.add_representer(str, _text)
 
 
 def resolved_text(config: Config) -> str:
-    """YAML with every value that was in force, defaults included; the paths of the data and of plugins are absolute.
+    """YAML with every value that was in force, defaults included; paths of data, a disk cache and plugins are absolute.
 
     A stand-in is left out: it would be the choice of another machine.
     """
     values: dict[str, Any] = config.settings.model_dump(mode="json", by_alias=True)
     values["data"]["root"] = str(config.locate(config.settings.data.root).resolve())
+    if config.settings.data.cache == "disk":
+        values["data"]["cache_folder"] = str(config.locate(config.settings.data.cache_folder).resolve())
     values["data"]["stand_in"] = None
     values["plugins"] = [str(config.locate(plugin).resolve()) for plugin in config.settings.plugins]
     return yaml_text(values)

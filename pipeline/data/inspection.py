@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,13 +13,17 @@ from pipeline.config.load import Config
 from pipeline.config.schema import PLANES
 from pipeline.data.cases import Case
 from pipeline.data.facts import CaseFacts
+from pipeline.data.largest import largest_voxels
 from pipeline.data.layouts import hipmri_has_volumes, tells_patients
 from pipeline.data.leakage.thumbnails import thumbnail
 from pipeline.data.reading import read_options
 from pipeline.errors import DataError, Fault, raise_all
+from pipeline.memory import thread_count
 from transforms.nifti import NiftiFile, ReadOptions, read_label, read_nifti
 from transforms.planes import orientation_of, plane_of
 
+_MOST_THREADS = 8
+_WORKING = 20  # bytes a voxel that reading and checking take at their peak, measured
 _ENDS = ("LR", "PA", "IS")  # where the axes point that are cut into each of PLANES
 
 
@@ -68,7 +71,8 @@ def examine_cases(config: Config, cases: Sequence[Case], progress: Callable[[], 
         finally:
             progress()
 
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    needed = _WORKING * largest_voxels(cases, config.settings.data.max_voxels)
+    with ThreadPoolExecutor(thread_count(needed, _MOST_THREADS)) as pool:
         results = list(pool.map(one, cases))
     facts = tuple(result for result in results if isinstance(result, CaseFacts))
     faults = [fault for result in results if isinstance(result, Fault) for fault in getattr(result, "faults", [result])]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import memory
-from pipeline.memory import Release, available_bytes
+from pipeline.memory import Release, available_bytes, thread_count
 
 MB = 2**20
 
@@ -80,6 +80,22 @@ def test_a_group_counts_where_the_kernel_is_silent(tmp_path: Path) -> None:
 def test_this_machine_has_some() -> None:
     free = available_bytes()
     assert free is None or 10 * MB < free < 2**50
+
+
+@pytest.mark.parametrize(
+    ("free", "each", "most", "reserved", "expected"),
+    [
+        (1000, 100, None, 0, 6), (1000, 100, 4, 0, 4), (599, 100, None, 0, 5), (600, 100, None, 0, 6),
+        (1000, 100, None, 700, 3), (1000, 100, None, 2000, 1), (0, 100, None, 0, 1), (1000, 0, None, 0, 6),
+        (None, 100, 4, 0, 4), (None, 100, None, 0, 6),
+    ],
+)  # fmt: skip
+def test_threads_by_cores_and_memory(
+    monkeypatch: pytest.MonkeyPatch, free: int | None, each: int, most: int | None, reserved: int, expected: int
+) -> None:
+    monkeypatch.setattr(memory.os, "cpu_count", lambda: 6)
+    monkeypatch.setattr(memory, "available_bytes", lambda: free)
+    assert thread_count(each, most, reserved) == expected
 
 
 def test_freed_memory_is_released_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,9 +27,10 @@ Say = Callable[[str], None]
 
 
 def open_store(
-    folder: Path, key: str, classes: int, build: Callable[[Path], None], needed: Callable[[], int], say: Say
-) -> Store:
-    """The store of a key, built when it is not there or not whole.
+    folder: Path, key: str, classes: int, build: Callable[[Path], None], needed: Callable[[], int], say: Say,
+    outdated: Callable[[Store], str] = lambda store: "",
+) -> Store:  # fmt: skip
+    """The store of a key, built when it is not there, not whole, or outdated.
 
     Parameters
     ----------
@@ -44,20 +45,23 @@ def open_store(
     needed
         About how many bytes it will take.
     say
-        Takes what the user should know: a damaged store, another process that builds.
+        Takes what the user should know: a damaged or outdated store, another process that builds.
+    outdated
+        What is wrong with a store that is whole: its key may not see all that it follows from.
 
     Raises
     ------
     RunError
         When the disk is full, or the folder cannot be written.
     """
-    store = _whole(folder / key, classes, say)
+    store = _fit(folder / key, classes, outdated, say)
     if store is not None:
         return store
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder, key, say) as alone:
-            store = _whole(folder / key, classes, lambda line: None)  # another process may have built it meanwhile
+            # Another process may have built it meanwhile.
+            store = _fit(folder / key, classes, outdated, lambda line: None)
             if store is None:
                 if alone:
                     _clear_leftovers(folder, key)
@@ -81,14 +85,18 @@ def folder_bytes(folder: Path) -> int:
     return total
 
 
-def _whole(path: Path, classes: int, say: Say) -> Store | None:
+def _fit(path: Path, classes: int, outdated: Callable[[Store], str], say: Say) -> Store | None:
     try:
-        return read_store(path, classes)
+        store = read_store(path, classes)
     except FileNotFoundError:
         return None
     except DamagedStore as damage:
         say(f"warning: {path} is damaged, and is built again: {damage}")
         return None
+    if what := outdated(store):
+        say(f"warning: {path} is outdated, and is built again: {what}")
+        return None
+    return store
 
 
 @contextmanager
@@ -127,7 +135,7 @@ def _clear_leftovers(folder: Path, own: str) -> None:
 
 def _build(folder: Path, key: str, build: Callable[[Path], None], needed: int) -> None:
     if (folder / key).exists():
-        shutil.rmtree(folder / key)  # damaged; who has it open keeps what is mapped
+        shutil.rmtree(folder / key)  # damaged or outdated; who has it open keeps what is mapped
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise _full(folder, needed, free)

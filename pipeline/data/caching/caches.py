@@ -10,20 +10,21 @@ import numpy as np
 
 from pipeline.config.load import Config
 from pipeline.data.caching.cache_folder import folder_bytes, open_store
-from pipeline.data.caching.demand import PlaneShape, bank_bytes, estimated_shapes
+from pipeline.data.caching.demand import bank_bytes, working_bytes
 from pipeline.data.caching.digests import digest_of, foreign_sources, sources_digest, versions
-from pipeline.data.caching.elsewhere import FreshSlices, StoredSlices
+from pipeline.data.caching.elsewhere import FreshSlices, StoredSlices, file_states
 from pipeline.data.caching.prepared import Preparation, prepare_cases, prepare_each, sample_of
 from pipeline.data.caching.samples import presence, same_channels, sample_shape, slices_of
 from pipeline.data.caching.slices import SliceBank, Slices
-from pipeline.data.caching.store import FORMAT, StoreWriter
-from pipeline.data.cases import Case
+from pipeline.data.caching.store import FORMAT, Store, StoreWriter
 from pipeline.data.crops import crop_faults
 from pipeline.errors import RunError, raise_all
-from pipeline.memory import available_bytes, in_words
+from pipeline.memory import available_bytes, in_words, thread_count
 
 Tell: TypeAlias = Callable[[], None]
 Say: TypeAlias = Callable[[str], None]
+_MOST_THREADS = 16  # where cases are not kept in memory
+_ROUNDING = 1e-5  # of an image's largest magnitude: sums depend on the number of threads, and on the processor
 
 
 def prepared_slices(
@@ -55,12 +56,12 @@ def prepared_slices(
 
 def needed_bytes(job: Preparation) -> int:
     """About how much the slices of some cases will take once they are prepared; a few cases are tried."""
-    shapes = estimated_shapes(job.cases, job.facts, lambda case: _prepared_shape(job, case))
-    return bank_bytes((job.facts[case.id] for case in job.cases), shapes)
+    return bank_bytes((job.facts[case.id] for case in job.cases), job.shape_of)
 
 
-def _prepared_shape(job: Preparation, case: Case) -> PlaneShape:
-    return sample_shape(case, job.chain(sample_of(case)))[1:]
+def _threads(job: Preparation, most: int | None = None, reserved: int = 0) -> int:
+    """How many cases may be prepared at once."""
+    return thread_count(working_bytes((job.facts[case.id] for case in job.cases), job.shape_of), most, reserved)
 
 
 def _in_memory(config: Config, job: Preparation, progress: Tell, say: Say) -> Slices:
@@ -71,7 +72,7 @@ def _in_memory(config: Config, job: Preparation, progress: Tell, say: Say) -> Sl
             f"and {in_words(free)} ({free} bytes) are free", where=config.where("data", "cache"),
             remedy="Keep them on disk with --set data.cache=disk",
         )  # fmt: skip
-    samples = prepare_cases(job.chain, job.cases, progress)
+    samples = prepare_cases(job.chain, job.cases, progress, _threads(job, reserved=needed))
     raise_all(crop_faults(job.chain, job.cases, job.facts, job.options, lambda number: samples[number]["image"]))
     return SliceBank(job.cases, samples, job.classes, job.context, samples.drop)
 
@@ -79,6 +80,7 @@ def _in_memory(config: Config, job: Preparation, progress: Tell, say: Say) -> Sl
 def _on_disk(config: Config, job: Preparation, progress: Tell, say: Say) -> Slices:
     cache = config.locate(config.settings.data.cache_folder)
     content = store_content(config, job)
+    key = digest_of(content)
 
     def build(folder: Path) -> None:
         writer, shapes = StoreWriter(folder), []
@@ -89,11 +91,12 @@ def _on_disk(config: Config, job: Preparation, progress: Tell, say: Say) -> Slic
             same_channels(job.cases, np.array(shapes))
             writer.add(image.numpy(), label.numpy(), presence(label, job.classes))
 
-        prepare_each(job, take, progress)
+        prepare_each(job, take, progress, _threads(job, _MOST_THREADS))
         writer.finish(content | {"cases": [case.id for case in job.cases]})
 
     store = open_store(
-        cache / "slices", digest_of(content), job.classes, build, lambda: needed_bytes(job), say
+        cache / "slices", key, job.classes, build, lambda: needed_bytes(job), say,
+        lambda store: _outdated(store, job, int(key, 16)),
     )  # fmt: skip
     say(
         f"the prepared slices of {len(job.cases)} cases are in {cache}, which holds {in_words(folder_bytes(cache))}; "
@@ -124,15 +127,44 @@ def store_content(config: Config, job: Preparation) -> dict[str, Any]:
     }
 
 
+def _outdated(store: Store, job: Preparation, number: int) -> str:
+    """What shows that a store is not what the chain gives now: its key does not see what a plugin imports or reads.
+
+    The first case is prepared again and, where a step is neither this project's nor MONAI's, another by a number.
+    """
+    others = {number % len(job.cases)} if foreign_sources(job.chain.compose.transforms) else set()
+    for place in sorted({0} | others):
+        case = job.cases[place]
+        made = slices_of(case, job.chain(sample_of(case)), job.classes)
+        image, label = (tensor.numpy() for tensor in made)
+        if not _alike((image, label), store.case(place)):
+            return (
+                f"transforms.prepare now makes something else of {case.image}; where nothing was changed, one of its "
+                "steps gives something else each time"
+            )
+    return ""
+
+
+def _alike(now: tuple[np.ndarray, np.ndarray], before: tuple[np.ndarray, np.ndarray]) -> bool:
+    """Whether the labels of a case are the same, and its images but for rounding."""
+    (image, label), (old_image, old_label) = now, before
+    if image.shape != old_image.shape or not np.array_equal(label, old_label):
+        return False
+    if np.array_equal(image, old_image):
+        return True
+    return bool(np.abs(image - old_image).max() <= _ROUNDING * np.abs(old_image).max())
+
+
 def _nowhere(config: Config, job: Preparation, progress: Tell, say: Say) -> Slices:
     say(f"data.cache is none: one pass through {len(job.cases)} cases, for the sizes and classes of their slices")
     shapes, present = [], []
+    states, threads = file_states(job.cases), _threads(job, _MOST_THREADS)
 
     def take(number: int, sample: Mapping[str, Any]) -> None:
         shapes.append(sample_shape(job.cases[number], sample))
         _, label = slices_of(job.cases[number], sample, job.classes)
         present.append(presence(label, job.classes))
 
-    prepare_each(job, take, progress)
+    prepare_each(job, take, progress, threads)
     same_channels(job.cases, np.array(shapes)[:, 1])
-    return FreshSlices(job, np.array(shapes), np.concatenate(present))
+    return FreshSlices(job, np.array(shapes), np.concatenate(present), threads=threads, states=states)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pipeline.data.cases import Case
 from pipeline.data.facts import CaseFacts
 
+_WORKING = 20  # bytes a voxel that reading and preparing take at their peak, measured; its result included
 _TRIED = 3  # sizes of which one case each is prepared
 PlaneShape = tuple[int, int, int]  # channels, height, width of one prepared slice
 
@@ -28,6 +29,15 @@ def bank_bytes(facts: Iterable[CaseFacts], prepared_shape_of: Callable[[CaseFact
         channels, height, width = prepared_shape_of(fact)
         total += fact.slices * height * width * (4 * channels + 1)
     return total
+
+
+def working_bytes(facts: Iterable[CaseFacts], prepared_shape_of: Callable[[CaseFacts], PlaneShape]) -> int:
+    """About what a thread takes while it prepares the largest case; see `bank_bytes`."""
+    largest = 0
+    for fact in facts:
+        channels, height, width = prepared_shape_of(fact)
+        largest = max(largest, fact.slices * channels * max(height * width, math.prod(_plane(fact))))
+    return _WORKING * largest
 
 
 def estimated_shapes(

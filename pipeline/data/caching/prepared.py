@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from monai.data import CacheDataset
 from monai.transforms import Transform
 
+from pipeline.data.caching.demand import PlaneShape, estimated_shapes
+from pipeline.data.caching.samples import sample_shape
 from pipeline.data.cases import Case
 from pipeline.data.crops import crop_faults
 from pipeline.data.facts import CaseFacts
@@ -22,8 +24,6 @@ from pipeline.errors import Fault, raise_all
 from pipeline.memory import Release
 from transforms.chain import PrepareChain
 from transforms.nifti import ReadOptions
-
-_MOST_THREADS = 16  # each holds a case in the making
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,13 @@ class Preparation:
     options: ReadOptions
     classes: int
     context: int
+
+    @cached_property
+    def shape_of(self) -> Callable[[CaseFacts], PlaneShape]:
+        """Channels, height and width that a case's slices will have; a few cases are prepared to find out."""
+        return estimated_shapes(
+            self.cases, self.facts, lambda case: sample_shape(case, self.chain(sample_of(case)))[1:]
+        )  # fmt: skip
 
 
 class _Prepare(Transform):
@@ -102,9 +109,9 @@ def sample_of(case: Case, *, label: bool = True) -> dict[str, str | list[str]]:
 
 
 def prepare_cases(
-    chain: PrepareChain, cases: Sequence[Case], progress: Callable[[], None] = lambda: None
+    chain: PrepareChain, cases: Sequence[Case], progress: Callable[[], None] = lambda: None, threads: int = 1
 ) -> PreparedCases:
-    """Prepare cases into MONAI's CacheDataset, by as many threads as there are cores.
+    """Prepare cases into MONAI's CacheDataset.
 
     Parameters
     ----------
@@ -114,6 +121,8 @@ def prepare_cases(
         With labels, when the chain works on labels.
     progress
         Called after each case.
+    threads
+        How many cases are prepared at once.
 
     Returns
     -------
@@ -131,7 +140,7 @@ def prepare_cases(
         return PreparedCases(
             [sample_of(case) for case in cases],
             step,
-            num_workers=os.cpu_count() or 1,
+            num_workers=threads,
             progress=False,
             copy_cache=False,
         )
@@ -148,7 +157,7 @@ def prepare_cases(
 
 
 def prepare_in_order(
-    chain: PrepareChain, cases: Sequence[Case], progress: Callable[[], None] = lambda: None
+    chain: PrepareChain, cases: Sequence[Case], progress: Callable[[], None] = lambda: None, threads: int = 1
 ) -> Generator[dict[str, Any], None, None]:
     """Samples as `prepare_cases` gives them, one after the other; only a few are held at a time.
 
@@ -157,8 +166,7 @@ def prepare_in_order(
     Fault
         With the case's file.
     """
-    workers = min(_MOST_THREADS, os.cpu_count() or 1)
-    pool = ThreadPoolExecutor(workers)
+    pool = ThreadPoolExecutor(threads)
     pending: deque[Future[dict[str, Any]]] = deque()
 
     def prepared(case: Case) -> dict[str, Any]:
@@ -167,7 +175,7 @@ def prepare_in_order(
     try:
         for case in cases:
             pending.append(pool.submit(prepared, case))
-            if len(pending) > workers + 1:
+            if len(pending) > threads + 1:
                 yield pending.popleft().result()
                 progress()
         while pending:
@@ -178,8 +186,9 @@ def prepare_in_order(
 
 
 def prepare_each(
-    job: Preparation, take: Callable[[int, dict[str, Any]], None], progress: Callable[[], None] = lambda: None
-) -> None:
+    job: Preparation, take: Callable[[int, dict[str, Any]], None], progress: Callable[[], None] = lambda: None,
+    threads: int = 1,
+) -> None:  # fmt: skip
     """Prepare every case once, in order, and see that the chain cuts off nothing that is labelled.
 
     Parameters
@@ -190,13 +199,15 @@ def prepare_each(
         Called with each case's number and sample.
     progress
         Called after each case.
+    threads
+        How many cases are prepared at once.
 
     Raises
     ------
     Fault, Faults
         Of the first case that cannot be prepared, or of all from which labelled voxels are cut.
     """
-    with closing(prepare_in_order(job.chain, job.cases, progress)) as samples:
+    with closing(prepare_in_order(job.chain, job.cases, progress, threads)) as samples:
         numbered = enumerate(samples)
 
         def prepared(number: int) -> torch.Tensor:

@@ -86,20 +86,15 @@ class Slices(ABC):
         if len(groups) != 1:
             raise ValueError(f"a batch has slices of one size, got {len(groups)} sizes")
         group = int(groups[0])
-        image = self._images(group, self._neighbours[indices].ravel())
-        label = self._labels(group, self.row[indices])
+        image, label = self._picked(group, self._neighbours[indices].ravel(), self.row[indices])
         return {"image": image.view(len(indices), -1, *image.shape[2:]), "label": label[:, None]}
 
     def expect(self, batches: Sequence[np.ndarray]) -> None:  # noqa: B027
         """Say which batches will be asked for next, in this order; what can be done ahead may be."""
 
     @abstractmethod
-    def _images(self, group: int, rows: np.ndarray) -> torch.Tensor:
-        """(R, C, H, W) float32 of some rows of a group, contiguous."""
-
-    @abstractmethod
-    def _labels(self, group: int, rows: np.ndarray) -> torch.Tensor:
-        """(R, H, W) uint8."""
+    def _picked(self, group: int, rows: np.ndarray, labelled: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images (R, C, H, W) float32 of some rows of a group, contiguous, and labels (L, H, W) uint8 of others."""
 
     @abstractmethod
     def to(self, device: torch.device) -> Slices:
@@ -164,13 +159,12 @@ class SliceBank(Slices):
         self.present[start : start + len(label)] = presence(label, self.classes)
         return image.nbytes + label.nbytes
 
-    def _images(self, group: int, rows: np.ndarray) -> torch.Tensor:
-        stack = self.images[group]
-        return stack.index_select(0, torch.from_numpy(rows).to(stack.device))
-
-    def _labels(self, group: int, rows: np.ndarray) -> torch.Tensor:
-        stack = self.labels[group]
-        return stack.index_select(0, torch.from_numpy(rows).to(stack.device))
+    def _picked(self, group: int, rows: np.ndarray, labelled: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        images, labels = self.images[group], self.labels[group]
+        return (
+            images.index_select(0, torch.from_numpy(rows).to(images.device)),
+            labels.index_select(0, torch.from_numpy(labelled).to(labels.device)),
+        )
 
     def to(self, device: torch.device) -> SliceBank:
         """Move the stacks to a device."""

@@ -51,6 +51,14 @@ class Store:
     images: tuple[np.ndarray, ...]
     labels: tuple[np.ndarray, ...]
 
+    def case(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """The slices of one case: image (S, C, H, W) and label (S, H, W), as they lie in the files."""
+        planes = [tuple(shape) for shape in self.shapes[:, 1:].tolist()]
+        group = list(dict.fromkeys(planes)).index(planes[number])
+        alike = [place for place in range(number) if planes[place] == planes[number]]
+        rows = slice(start := int(self.shapes[alike, 0].sum()), start + int(self.shapes[number, 0]))
+        return self.images[group][rows], self.labels[group][rows]
+
 
 class StoreWriter:
     """Writes a store, a case at a time, in the order of the cases.

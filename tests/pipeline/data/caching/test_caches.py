@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from pipeline import memory
 from pipeline.data.caching import caches, prepared
 from pipeline.data.caching.caches import needed_bytes, prepared_slices, store_content
+from pipeline.data.caching.demand import working_bytes
+from pipeline.data.caching.elsewhere import FreshSlices
 from pipeline.data.caching.prepared import Preparation
 from pipeline.data.caching.slices import Slices, epoch_batches
+from pipeline.data.caching.store import read_store
 from pipeline.data.cases import Case
 from pipeline.data.inspection import inspect_cases
 from pipeline.data.reading import read_options
@@ -28,6 +34,7 @@ LOAD = [
 ]
 NORMALIZE = {"_target_": "NormalizeIntensityd", "keys": "image"}
 CROP = {"_target_": "CenterSpatialCropd", "keys": ["image", "label"], "roi_size": [4, 4]}
+PAD = {"_target_": "SpatialPadd", "keys": ["image", "label"], "spatial_size": [20, 10]}
 TENSOR = {"_target_": "ToTensord", "keys": ["image", "label"]}
 WAYS = ("ram", "disk", "none")
 
@@ -213,8 +220,7 @@ def test_too_little_memory_is_refused_before_anything_is_prepared(
     assert len(project.open(project.config("disk"))) == 9
 
 
-def test_only_a_few_samples_are_held_while_a_store_is_built(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepared.os, "cpu_count", lambda: 2)
+def test_only_a_few_samples_are_held_while_a_store_is_built(project: Project) -> None:
     begun: list[str] = []
 
     class Counting(PrepareChain):
@@ -224,7 +230,7 @@ def test_only_a_few_samples_are_held_while_a_store_is_built(project: Project, mo
 
     config = project.config()
     chain = Counting(config.settings.transforms.prepare, read_options(config))
-    samples = prepared.prepare_in_order(chain, [project.cases[0]] * 30)
+    samples = prepared.prepare_in_order(chain, [project.cases[0]] * 30, threads=2)
     for number in range(30):
         next(samples)
         assert len(begun) <= number + 1 + 4
@@ -234,13 +240,156 @@ def test_only_a_few_samples_are_held_while_a_store_is_built(project: Project, mo
 def test_samples_come_in_order_and_stopping_stops_the_threads(project: Project) -> None:
     config = project.config()
     chain = PrepareChain(config.settings.transforms.prepare, read_options(config))
-    found = [tuple(sample["image"].shape[-2:]) for sample in prepared.prepare_in_order(chain, project.cases)]
+    found = [tuple(sample["image"].shape[-2:]) for sample in prepared.prepare_in_order(chain, project.cases, threads=3)]
     assert found == [(6, 5), (6, 5), (6, 5), (7, 4), (6, 5), (6, 5)]
-    samples = prepared.prepare_in_order(chain, project.cases * 20)
+    samples = prepared.prepare_in_order(chain, project.cases * 20, threads=3)
     next(samples)
     before = threading.active_count()
     samples.close()
     assert threading.active_count() < before
+
+
+@pytest.mark.parametrize(
+    ("way", "reserved", "most"), [("ram", (8 * 30 + 1 * 28) * 5, 32), ("disk", 0, 16), ("none", 0, 16)]
+)
+def test_threads_are_as_many_as_memory_allows(
+    project: Project, monkeypatch: pytest.MonkeyPatch, way: str, reserved: int, most: int
+) -> None:
+    used: list[int] = []
+    for name, real in (("prepare_cases", prepared.prepare_cases), ("prepare_each", prepared.prepare_each)):
+
+        def noting(*given: Any, real: Any = real) -> Any:
+            used.append(given[3])
+            return real(*given)
+
+        monkeypatch.setattr(caches, name, noting)
+    monkeypatch.setattr(memory.os, "cpu_count", lambda: 32)
+    monkeypatch.setattr(caches, "available_bytes", lambda: None)
+    largest = 3 * 30 * 20  # p1 has three slices of 6 x 5
+    frees = [10**9, reserved + 5 * largest, reserved + 5 * largest - 1, 0]
+    for free in frees:
+        monkeypatch.setattr(memory, "available_bytes", lambda free=free: free)
+        bank = project.open(project.config(way, cache_folder=f"cache{free}"))
+        if isinstance(bank, FreshSlices):
+            assert bank._threads == used[-1]
+    assert used == [most, 5, 4, 1]
+
+
+def test_a_chain_that_enlarges_takes_more(project: Project) -> None:
+    job = project.job(project.config("ram", chain=(*LOAD, PAD, TENSOR)))
+    facts = [job.facts[case.id] for case in job.cases]
+    assert working_bytes(facts, job.shape_of) == 3 * 20 * 10 * 20
+
+
+PLUGIN = """
+from monai.transforms import MapTransform
+import {helper}
+
+class Scaled(MapTransform):
+    def __init__(self, keys, allow_missing_keys=False):
+        super().__init__(keys, allow_missing_keys)
+
+    def __call__(self, data):
+        return {{**data, **{{key: {helper}.scaled(data[key]) for key in self.key_iterator(data)}}}}
+"""
+
+
+class Lab:
+    """A project whose plugin imports a module that is not listed anywhere."""
+
+    def __init__(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.project = project
+        self.name = f"lab_{project.folder.name}".replace("-", "_")
+        self.module = ModuleType(self.name)
+        monkeypatch.setitem(sys.modules, self.name, self.module)
+        (project.folder / "mine.py").write_text(PLUGIN.format(helper=self.name))
+        self.keys = ["image"]
+
+    def open(self, scaled: Callable[[Any], Any]) -> Slices:
+        """Open the store with a helper that does something to an image."""
+        self.module.__dict__["scaled"] = scaled
+        self.project.said.clear()
+        self.project.done.clear()
+        step = {"_target_": "mine.Scaled", "keys": self.keys}
+        config = self.project.make_config(
+            plugins=["mine.py"], data={"cache": "disk"}, transforms={"prepare": [*LOAD, step, TENSOR]}
+        )
+        return self.project.open(config)
+
+    @property
+    def outdated(self) -> bool:
+        return any("outdated" in line for line in self.project.said)
+
+
+@pytest.fixture
+def lab(project: Project, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    return Lab(project, monkeypatch)
+
+
+def test_a_store_is_built_again_when_what_a_plugin_imports_has_changed(lab: Lab) -> None:
+    first = lab.open(lambda voxels: voxels * 1.0)
+    before = first.batch(np.array([0]))["image"]
+    second = lab.open(lambda voxels: voxels * 3.0)
+    assert lab.outdated and str(lab.project.cases[0].image) in " ".join(lab.project.said)
+    assert len(lab.project.done) == 6 and len(lab.project.stores()) == 1
+    assert torch.equal(second.batch(np.array([0]))["image"], before * 3)
+    assert torch.equal(first.batch(np.array([0]))["image"], before), "who has the old one open keeps it"
+    lab.open(lambda voxels: voxels * 3.0)
+    assert not lab.outdated and lab.project.done == []
+
+
+def test_a_label_that_changes_in_one_voxel_is_noticed(lab: Lab) -> None:
+    def spoilt(voxels: Any) -> Any:
+        found = voxels.clone()
+        found.flatten()[5] = (int(found.flatten()[5]) + 1) % 3
+        return found
+
+    lab.keys = ["label"]
+    lab.open(lambda voxels: voxels)
+    lab.open(spoilt)
+    assert lab.outdated
+
+
+def test_rounding_is_no_change_and_a_little_more_is(lab: Lab) -> None:
+    lab.open(lambda voxels: voxels)
+    lab.open(lambda voxels: voxels * (1 + 3e-6))
+    assert not lab.outdated and lab.project.done == []
+    lab.open(lambda voxels: voxels * (1 + 3e-5))
+    assert lab.outdated
+
+
+def test_another_size_is_noticed(lab: Lab) -> None:
+    lab.keys = ["image", "label"]
+    lab.open(lambda voxels: voxels)
+    lab.open(lambda voxels: voxels[:, :-1])
+    assert lab.outdated
+
+
+def test_each_case_is_the_one_that_is_looked_at_by_some_key(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = project.config()
+    job = project.job(config)
+    bank = project.open(config)
+    (name,) = project.stores()
+    store = read_store(project.folder / "cache" / "slices" / name, 3)
+    ram = project.open(project.config("ram"))
+    for number in range(6):
+        image, label = store.case(number)
+        slices = np.flatnonzero(bank.case == number)
+        expected = ram.batch(slices)
+        assert np.array_equal(image, expected["image"].numpy()) and np.array_equal(label, expected["label"][:, 0])
+    looked: list[str] = []
+    sample_of = caches.sample_of
+
+    def noting(case: Case) -> Any:
+        looked.append(case.id)
+        return sample_of(case)
+
+    monkeypatch.setattr(caches, "sample_of", noting)
+    for foreign, expected_ids in (({}, ["p1"]), ({"mine": "x"}, ["p1", "p3_2"])):
+        monkeypatch.setattr(caches, "foreign_sources", lambda steps, foreign=foreign: foreign)
+        assert caches._outdated(store, job, 6 * 7 + 3) == ""
+        assert looked == expected_ids
+        looked.clear()
 
 
 def test_nothing_kept_is_said(project: Project) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.data.caching.demand import PlaneShape, bank_bytes, estimated_shapes
+from pipeline.data.caching.demand import PlaneShape, bank_bytes, estimated_shapes, working_bytes
 from pipeline.data.cases import Case
 from pipeline.data.facts import CaseFacts
 
@@ -32,6 +32,15 @@ def test_bytes_by_hand() -> None:
     # One slice and seven, of 6 x 3 pixels with 2 channels of 4 bytes and a label of 1.
     assert bank_bytes(known.values(), lambda fact: (2, 6, 3)) == 8 * 18 * 9
     assert bank_bytes([], lambda fact: (1, 1, 1)) == 0
+
+
+def test_working_bytes_are_those_of_the_largest_case() -> None:
+    known = facts(a=(4, 5), b=(4, 5, 7), c=(30, 2))
+    # b: seven slices of 4 x 5, or of 6 x 3, whichever are more; 20 bytes a pixel and channel.
+    assert working_bytes(known.values(), lambda fact: (2, 6, 3)) == 20 * 7 * 2 * 20
+    assert working_bytes(known.values(), lambda fact: (1, 6, 4)) == 20 * 7 * 24
+    assert working_bytes([known["a"], known["c"]], lambda fact: (1, 1, 1)) == 20 * 60
+    assert working_bytes([], lambda fact: (1, 1, 1)) == 0
 
 
 @pytest.fixture

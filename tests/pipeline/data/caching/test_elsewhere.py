@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.caching.elsewhere import FreshSlices, HostSlices, StoredSlices
+from pipeline.data.caching.elsewhere import FreshSlices, HostSlices, StoredSlices, file_states
 from pipeline.data.caching.prepared import Preparation
 from pipeline.data.caching.slices import SliceBank, epoch_batches
 from pipeline.data.caching.store import StoreWriter, read_store
@@ -86,11 +87,12 @@ def assert_same(own: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 
 
 @pytest.mark.parametrize("announced", [False, True])
-@pytest.mark.parametrize("kept", [0, 10**9])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("kept", [0, 9 * 15 * 9, 10**9])
 def test_batches_are_those_of_memory_to_the_bit(
-    fresh: Callable[..., FreshSlices], bank: SliceBank, announced: bool, kept: int
+    fresh: Callable[..., FreshSlices], bank: SliceBank, announced: bool, kept: int, threads: int
 ) -> None:
-    slices = fresh(kept_bytes=kept)
+    slices = fresh(kept_bytes=kept, threads=threads)
     for epoch in range(3):
         batches = epoch_batches(slices, 3, epoch, foreground=0.5)
         assert [batch.tolist() for batch in batches] == [
@@ -100,6 +102,7 @@ def test_batches_are_those_of_memory_to_the_bit(
             slices.expect(batches)
         for indices in batches:
             assert_same(slices.batch(indices), bank.batch(indices))
+            assert slices.bytes() <= max(kept, threads * 5 * 15 * 9)
     assert [one.tolist() for one in slices.scans()] == [one.tolist() for one in bank.scans()]
 
 
@@ -111,23 +114,47 @@ def test_what_fits_is_prepared_once(fresh: Callable[..., FreshSlices], bank: Sli
     assert slices.bytes() == bank.bytes()
 
 
-def test_without_memory_nothing_is_kept_but_what_a_batch_needs(fresh: Callable[..., FreshSlices], chain: Chain) -> None:
+def test_without_memory_nothing_is_kept(fresh: Callable[..., FreshSlices], chain: Chain) -> None:
     slices = fresh(kept_bytes=0)
     for _ in range(3):
         slices.batch(np.array([0]))  # of the first case alone: its neighbours are its own
         slices.batch(np.array([9]))  # of the fifth
     assert chain.calls == Counter({"c0": 3, "c4": 3})
-    assert slices.bytes() == 5 * 3 * 5 * 9
+    assert slices.bytes() == 0
+
+
+def test_a_batch_of_many_cases_holds_few_at_once(fresh: Callable[..., FreshSlices], chain: Chain) -> None:
+    for kept, threads, most in ((0, 1, 5), (0, 2, 4 + 5), (8 * 15 * 9, 1, 8), (12 * 15 * 9, 1, 12)):
+        slices = fresh(kept_bytes=kept, threads=threads)
+        seen: list[int] = []
+        prepared = slices._prepared
+
+        def noting(number: int, *, seen: list[int] = seen, slices: Any = slices, prepared: Any = prepared) -> Any:
+            seen.append(slices.bytes())
+            return prepared(number)
+
+        slices._prepared = noting  # type: ignore[method-assign]
+        chain.calls.clear()
+        slices.batch(np.array([0, 5, 9, 14]))  # of cases of 4, 3, 5 and 2 slices
+        assert len(seen) == 4 and set(chain.calls.values()) == {1}
+        assert max(seen) <= most * 15 * 9
+
+
+def test_what_is_there_is_used_before_it_goes(fresh: Callable[..., FreshSlices], chain: Chain) -> None:
+    slices = fresh(kept_bytes=5 * 15 * 9)
+    slices.batch(np.array([9]))
+    slices.batch(np.array([0, 5, 9]))
+    assert chain.calls == Counter({"c0": 1, "c2": 1, "c4": 1})
 
 
 def test_what_was_used_last_is_kept(fresh: Callable[..., FreshSlices], chain: Chain) -> None:
-    slices = fresh(kept_bytes=7 * 15 * 9)  # beside the batch's own: cases of 4 and 3 slices, not that of 5
+    slices = fresh(kept_bytes=12 * 15 * 9)  # cases of 4, 3 and 5 slices
     first = {number: np.array([index]) for number, index in ((0, 0), (2, 5), (4, 9), (5, 14))}
     for number in (0, 2, 4):
         slices.batch(first[number])
     slices.batch(first[0])
     assert chain.calls == Counter({"c0": 1, "c2": 1, "c4": 1})
-    slices.batch(first[5])  # 4 + 3 + 5 slices are too many: the one that was not used for longest goes
+    slices.batch(first[5])  # 4 + 3 + 5 + 2 slices are too many: the one that was not used for longest goes
     slices.batch(first[0])
     assert chain.calls["c0"] == 1
     slices.batch(first[2])
@@ -135,14 +162,14 @@ def test_what_was_used_last_is_kept(fresh: Callable[..., FreshSlices], chain: Ch
 
 
 def test_the_next_batches_are_begun_and_no_more(fresh: Callable[..., FreshSlices], chain: Chain) -> None:
-    slices = fresh(kept_bytes=0)
+    slices = fresh(kept_bytes=0, threads=4)
     batches = [np.array([index]) for index in (0, 5, 9, 14)]  # of cases 0, 2, 4 and 5
     slices.expect(batches)
     assert set(slices._held) == {0, 2}
     slices.batch(batches[0])
-    assert set(slices._held) == {0, 2, 4}, "the batch that is asked for, and the two that follow"
+    assert set(slices._held) == {2, 4}, "the two that follow"
     slices.batch(batches[1])
-    assert set(slices._held) == {2, 4, 5}
+    assert set(slices._held) == {4, 5}
     slices.batch(np.array([4]))  # something else in between, of case 1
     assert set(slices._held) >= {4, 5}
     for indices in batches[2:]:
@@ -164,6 +191,33 @@ def test_a_file_of_another_size_is_named(fresh: Callable[..., FreshSlices], chai
     with pytest.raises(DataError, match="changed since the start") as fault:
         slices.batch(np.array([4]))
     assert Path(fault.value.where).name in {"c1.nii.gz", "c3.nii.gz"}
+
+
+def test_a_file_that_changed_is_named_whatever_its_shape(
+    fresh: Callable[..., FreshSlices], cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for case in cases:
+        for path in (case.image, case.label):
+            assert path is not None
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"one")
+            os.utime(path, ns=(5, 5))
+    first = fresh(kept_bytes=0)
+    first.batch(np.array([0]))
+    before = file_states(cases)
+    os.utime(cases[0].image, ns=(5, 6))
+    for label, content, time_ns in ((cases[2].label, b"two!", 5), (cases[4].label, b"two", 6)):
+        assert label is not None
+        label.write_bytes(content)
+        os.utime(label, ns=(5, time_ns))
+    cases[5].image.unlink()
+    for slices in (fresh(states=before), first):
+        for index, path in ((0, cases[0].image), (5, cases[2].label), (9, cases[4].label), (14, cases[5].image)):
+            with pytest.raises(DataError, match="changed since the start") as fault:
+                slices.batch(np.array([index]))
+            assert fault.value.where == str(path)
+    fresh().batch(np.array([0]))
 
 
 @pytest.fixture

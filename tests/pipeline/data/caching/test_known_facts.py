@@ -200,6 +200,29 @@ def test_what_changes_no_fact_changes_no_key(dataset: Dataset) -> None:
     assert facts_key(dataset.make_config(data={"patient": "^(.+)$"}), dataset.cases) != key
 
 
+def test_other_code_or_libraries_read_anew(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = facts_key(dataset.make_config(), dataset.cases)
+    # One digest a folder: each of the two must count.
+    for folder in ("transforms", "pipeline/data"):
+        with monkeypatch.context() as patch:
+            digests = {"transforms": "1", "pipeline/data": "1"}
+            patch.setattr(
+                known_facts, "sources_digest", lambda *folders, known=digests: [known[one] for one in folders]
+            )
+            before = facts_key(dataset.make_config(), dataset.cases)
+            digests[folder] = "2"
+            assert len({key, before, facts_key(dataset.make_config(), dataset.cases)}) == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(known_facts, "versions", lambda: {"numpy": "0"})
+        assert facts_key(dataset.make_config(), dataset.cases) != key
+    with monkeypatch.context() as patch:
+        patch.setattr(known_facts, "FORMAT", 99)
+        assert facts_key(dataset.make_config(), dataset.cases) != key
+    channels = [replace(case, channels_in_file=2) for case in dataset.cases]
+    assert facts_key(dataset.make_config(), channels) != key
+    assert facts_key(dataset.make_config(), dataset.cases) == key
+
+
 def test_other_cases_are_kept_in_mind_and_old_states_are_not(dataset: Dataset, read: list[str]) -> None:
     dataset.take(dataset.cases[:2])
     dataset.take(dataset.cases[2:])

@@ -51,7 +51,7 @@ def test_each_case_is_prepared_once_and_in_its_place(cases: list[Case]) -> None:
                 calls[sample["image"]] += 1
             return super().__call__(sample)
 
-    dataset = prepare_cases(Counting(ENTRIES, ReadOptions()), cases, lambda: told.append(1))
+    dataset = prepare_cases(Counting(ENTRIES, ReadOptions()), cases, lambda: told.append(1), threads=3)
     for _ in range(3):
         for number in range(len(cases)):
             sample = dataset[number]
