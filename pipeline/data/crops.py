@@ -13,6 +13,7 @@ from pipeline.errors import DataError
 from transforms.chain import PrepareChain
 from transforms.nifti import ReadOptions, read_label
 from transforms.planes import plane_from
+from transforms.plugins import PluginTarget
 
 
 def crop_faults(
@@ -32,13 +33,13 @@ def crop_faults(
         With labels.
     facts
         By case id. What a chain keeps of a file depends on its size, spacing and orientation alone, unless it crops to
-        the foreground: such a grid that is kept whole is tried once.
+        the foreground, as a plugin may: such a grid that is kept whole is tried once.
     options
         How files are read.
     prepared
         The prepared image (S, C, H, W) of the case with that index.
     """
-    by_content = "CropForegroundd" in chain.names
+    by_content = any(name == "CropForegroundd" or isinstance(name, PluginTarget) for name in chain.names)
     whole: set[tuple[object, ...]] = set()
     faults = []
     for number, case in enumerate(cases):

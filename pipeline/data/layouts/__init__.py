@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline.config.load import Config
 from pipeline.data.cases import Case, listing, mixed_channels, reading_order, unfit_names
 from pipeline.data.layouts import decathlon, folders, hipmri, nnunet, table
+from pipeline.data.layouts.folders import scattered_patients
 from pipeline.data.layouts.hipmri import (
     HIPMRI_DOI,
     HIPMRI_FOLDERS,
@@ -18,11 +19,12 @@ from pipeline.data.layouts.hipmri import (
     hipmri_is_missing,
     hipmri_missing_message,
 )
+from pipeline.data.layouts.pairing import composed
 from pipeline.errors import DataError, Fault, raise_all
 
 __all__ = [
     "HIPMRI_DOI", "HIPMRI_FOLDERS", "HIPMRI_VOLUMES", "find_cases", "hipmri_has_volumes", "hipmri_is_missing",
-    "hipmri_missing_message", "look_for_cases", "tells_patients",
+    "hipmri_missing_message", "look_for_cases", "scattered_patients", "tells_patients",
 ]  # fmt: skip
 
 _FIND: dict[str, Callable[[Config, Path, list[Fault]], list[Case]]] = {
@@ -63,7 +65,7 @@ def look_for_cases(config: Config) -> tuple[list[Case], list[Fault]]:
     data = config.settings.data
     root = config.locate(data.root)
     faults: list[Fault] = []
-    cases = _FIND[data.layout](config, root, faults)
+    cases = [_in_one_form(case) for case in _FIND[data.layout](config, root, faults)]
     source = str(table.table_path(config, root) if data.layout == "table" else root)
     if not cases and not faults:
         raise DataError("no NIfTI file in it", where=source, remedy=_WHERE_TO_LOOK.get(data.layout, "Check data.root"))
@@ -77,6 +79,11 @@ def look_for_cases(config: Config) -> tuple[list[Case], list[Fault]]:
         cases, names = [case for case, _ in fit], [name for _, name in fit]
     found = (_identified(config, case, name) for case, name in zip(cases, names, strict=True))
     return sorted(found, key=reading_order), faults
+
+
+def _in_one_form(case: Case) -> Case:
+    """A case whose names are equal to all that look like them."""
+    return replace(case, id=composed(case.id), patient=composed(case.patient), scan=composed(case.scan))
 
 
 def _can_be_used(config: Config, case: Case, name: str, cases: Sequence[Case]) -> bool:

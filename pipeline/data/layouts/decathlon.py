@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,7 +10,7 @@ from pipeline.config.load import Config
 from pipeline.data.cases import Case, listing, stem
 from pipeline.data.layouts.class_names import by_value, checked_labels, class_faults
 from pipeline.data.layouts.nnunet import version_2_text
-from pipeline.data.layouts.pairing import is_file, need_root
+from pipeline.data.layouts.pairing import is_file, need_root, real_path
 from pipeline.data.layouts.text_files import read_json
 from pipeline.errors import DataError, Fault, raise_all
 
@@ -106,7 +105,10 @@ def _wrong_files(content: Mapping[str, Any], pairs: list[tuple[str, str]], path:
     if outside:
         faults.append(DataError(f"lists files outside of its own folder: {listing(outside)}", where=str(path),
                                 remedy="Name files below the folder of dataset.json, without '..'"))  # fmt: skip
-    repeated = [name for name, count in Counter(str(PurePosixPath(name)) for name in listed).items() if count > 1]
+    names_of: dict[str, list[str]] = {}
+    for name in (str(PurePosixPath(name)) for name in listed):
+        names_of.setdefault(name if _leaves(name) else real_path(path.parent, name), []).append(name)
+    repeated = [" as ".join(dict.fromkeys(names)) for names in names_of.values() if len(names) > 1]
     if repeated:
         faults.append(DataError(f"lists files more than once: {listing(repeated)}", where=str(path),
                                 remedy="Keep one entry for each image, with a label of its own"))  # fmt: skip

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.config.load import Config
 from pipeline.data.cases import Case, entries, is_nifti_name, listing, stem
-from pipeline.data.layouts.pairing import from_here, need_root, unpaired
+from pipeline.data.layouts.pairing import composed, from_here, need_root, unpaired
 from pipeline.errors import DataError, Fault, raise_all
 
 
@@ -43,7 +45,33 @@ def find(config: Config, root: Path, faults: list[Fault]) -> list[Case]:
 def name_below(config: Config, root: Path, case: Case) -> str:
     """What ``data.patient`` and ``data.scan`` are matched with: the path below ``data.images``, without the suffix."""
     path = case.image.relative_to(root / Path(config.settings.data.images).expanduser())
-    return path.with_name(stem(path.name)).as_posix()
+    return _name_of(path)
+
+
+def scattered_patients(config: Config, cases: Sequence[Case]) -> list[str]:
+    """A word where subfolders look like patients, but each file in them counts as a patient of its own.
+
+    One subfolder that holds all files there are says nothing of patients.
+    """
+    data = config.settings.data
+    if data.layout != "folders" or data.patient is not None:
+        return []
+    below = [name_below(config, config.locate(data.root), case).partition("/") for case in cases]
+    held = Counter(first for first, slash, _ in below if slash)
+    several = sorted(name for name, count in held.items() if count > 1)
+    loose = len(below) - held.total()
+    if not several or len(held) + loose < 2:
+        return []
+    count, others = held[several[0]], len(several) - 1
+    more = f", and {others} more subfolder{'s hold' if others > 1 else ' holds'} several" if others else ""
+    return [
+        f"{data.images}/{several[0]} holds {count} files, which count as {count} patients{more}; data.patient: "
+        f"'^([^/]+){'' if loose else '/'}' would keep them together"
+    ]
+
+
+def _name_of(below: Path) -> str:
+    return composed(below.with_name(stem(below.name)).as_posix())
 
 
 def _case(name: str, image: Path, label: Path) -> Case:
@@ -57,7 +85,7 @@ def _by_name(folder: Path, other: Path, faults: list[Fault]) -> dict[str, Path]:
     twice = []
     for path in _files_below(folder, other.resolve(), faults):
         below = path.relative_to(folder)
-        name = below.with_name(stem(below.name)).as_posix()
+        name = _name_of(below)
         if name in found:
             twice.append(f"{below} and {found[name].relative_to(folder)}")
         found[name] = path

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pipeline.config.load import Config
 from pipeline.data.cases import SUFFIXES, Case, SplitName, listing, nifti_files
 from pipeline.data.layouts.class_names import by_value, checked_labels, class_faults
-from pipeline.data.layouts.pairing import is_file, need_root, unpaired
+from pipeline.data.layouts.pairing import composed, is_file, need_root, unpaired
 from pipeline.data.layouts.text_files import read_json
 from pipeline.errors import ConfigError, DataError, Fault, raise_all
 
@@ -134,7 +134,7 @@ def _find_files(root: Path, side: str, channels: int, ending: str, faults: list[
     if missing:
         return _Files({}, {})
     by_channel = _by_channel(images, ending, channels, faults)
-    label_files = {path.name.removesuffix(ending): path for path in _ending_so(labels, ending, faults)}
+    label_files = {composed(path.name.removesuffix(ending)): path for path in _ending_so(labels, ending, faults)}
     first = {name: files[min(files)] for name, files in by_channel.items()}
     faults += unpaired(first, label_files, images, labels)
     faults += _missing_channels(by_channel, images, channels, ending)
@@ -155,7 +155,7 @@ def _by_channel(folder: Path, ending: str, channels: int, faults: list[Fault]) -
     found: dict[str, dict[int, Path]] = {}
     strange, beyond = [], []
     for path in _ending_so(folder, ending, faults):
-        match = _CHANNEL.fullmatch(path.name.removesuffix(ending))
+        match = _CHANNEL.fullmatch(composed(path.name.removesuffix(ending)))
         if match is None:
             strange.append(path.name)
         elif int(match[2]) >= channels:
@@ -174,6 +174,13 @@ def _by_channel(folder: Path, ending: str, channels: int, faults: list[Fault]) -
 
 def _ending_so(folder: Path, ending: str, faults: list[Fault]) -> list[Path]:
     files = nifti_files(folder)
+    forms: dict[str, list[str]] = {}
+    for path in files:
+        forms.setdefault(composed(path.name), []).append(path.name)
+    alike = [" and ".join(map(ascii, names)) for names in forms.values() if len(names) > 1]
+    if alike:
+        faults.append(DataError(f"file names that differ in their Unicode form alone: {listing(alike)}",
+                                where=str(folder), remedy="Keep one of each"))  # fmt: skip
     others = [path.name for path in files if not path.name.endswith(ending)]
     if others:
         faults.append(DataError(f"files that do not end in {ending}, as dataset.json has it: {listing(others)}",

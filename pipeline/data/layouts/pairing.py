@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -39,6 +40,25 @@ def from_here(text: str) -> str:
 def is_file(folder: Path, name: str) -> bool:
     """Whether a name that a list gives is a file's, from a folder; also names that no file can have are answered."""
     return os.path.isfile(folder / name)
+
+
+def real_path(folder: Path, name: str) -> str:
+    """What tells a file that a list names from all others: ``./a.nii``, ``x/../a.nii`` and ``a.nii`` are one.
+
+    Links to folders are followed, those to files are not: stores that keep each content once, such as git-annex, link
+    all blank masks to one file. A name that is no file's is given as it stands.
+    """
+    path = folder / name
+    return os.path.join(os.path.realpath(path.parent), path.name) if is_file(folder, name) else str(path)
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's form NFC: macOS takes accents apart (NFD), so that equal names may differ in their bytes.
+
+    >>> composed("Mu\u0308ller") == "M\u00fcller"
+    True
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def unpaired(

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from pipeline.config.load import Config
 from pipeline.config.suggestions import nearest
 from pipeline.data.cases import Case, SplitName, listing, stem
-from pipeline.data.layouts.pairing import from_here, is_file, need_root
+from pipeline.data.layouts.pairing import from_here, is_file, need_root, real_path
 from pipeline.data.layouts.text_files import read_text
 from pipeline.errors import ConfigError, DataError, Fault, raise_all
 
@@ -33,6 +33,7 @@ _REMEDIES = {
     "rows with more values than columns": "Put values that hold the separator in double quotes",
     "files that are not there": "Relative paths start at the folder of the table",
     "images that stand in several rows": "Keep one row for each image",
+    "labels that stand in several rows": "Keep one row for each label, and give each image its own",
     "images that are their own label": "Name the mask's file",
     "slices that are no whole number from 0": "A slice's number orders it in its scan",
     "splits of no known name": "Write train, validation (or val), test, or nothing",
@@ -89,13 +90,20 @@ def find(config: Config, root: Path, faults: list[Fault]) -> list[Case]:
     problems = _Problems()
     needed = [*images, "label", *([] if config.settings.data.patient else ["patient"])]
     cases = [_case(row, images, needed, path.parent, problems) for row in rows]
-    files = Counter(row.values[name] for row in rows for name in images)
-    for row in rows:
-        for name in images:
-            if row.values[name] and files[row.values[name]] > 1:
-                problems.add("images that stand in several rows", row, row.values[name])
+    for kind, names in (("images", images), ("labels", ["label"])):
+        _repeated(f"{kind} that stand in several rows", rows, names, path.parent, problems)
     faults += problems.faults(path)
     return cases
+
+
+def _repeated(kind: str, rows: Sequence[_Row], columns: Sequence[str], folder: Path, problems: _Problems) -> None:
+    """Note the files that stand more than once in some columns, under whatever name."""
+    named = [(row, row.values[column]) for row in rows for column in columns if row.values[column]]
+    files = [real_path(folder, name) for _, name in named]
+    counts = Counter(files)
+    for (row, name), file in zip(named, files, strict=True):
+        if counts[file] > 1:
+            problems.add(kind, row, name)
 
 
 def _read(text: str, path: Path) -> tuple[list[str], list[_Row]]:
@@ -185,7 +193,7 @@ def _case(row: _Row, images: Sequence[str], needed: Sequence[str], folder: Path,
     for name in [*files, values["label"]]:
         if name and not is_file(folder, name):
             problems.add("files that are not there", row, name)
-    if values["label"] and values["label"] in files:
+    if values["label"] and real_path(folder, values["label"]) in [real_path(folder, name) for name in files if name]:
         problems.add("images that are their own label", row, values["label"])
     name = values.get("id") or stem(Path(files[0]).name)
     first, *further = (folder / name for name in files)

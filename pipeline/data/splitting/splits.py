@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 
@@ -46,6 +47,34 @@ class Split:
         """One fold in the form of nnU-Net's splits_final.json, with a ``test`` list of our own."""
         names = {side: [case.id for case in cases] for side, cases in self.sides().items()}
         return [{"train": names["train"], "val": names["validation"], "test": names["test"]}]
+
+
+@dataclass(frozen=True, eq=False)
+class _Dataset:
+    """What is split; what all folds have in common is drawn or read once."""
+
+    config: Config
+    cases: Sequence[Case]
+    shows: Shows
+
+    @cached_property
+    def fold_parts(self) -> tuple[frozenset[str], ...]:
+        """The patients whom each of as many folds as ``splits.folds`` says tests."""
+        folds, count = self.config.settings.splits.folds, len({case.patient for case in self.cases})
+        return self.drawn(self.cases, [count // folds + (one < count % folds) for one in range(folds)])
+
+    @cached_property
+    def listed_folds(self) -> list[dict[str, list[str]]]:
+        """The folds of the splits file."""
+        return read_folds(_splits_path(self.config))
+
+    def drawn(self, cases: Sequence[Case], sizes: Sequence[int]) -> tuple[frozenset[str], ...]:
+        """The patients of some cases in parts; the background, which every case shows, is nothing to go by."""
+        classes: dict[str, frozenset[int]] = {}
+        for case in cases:
+            shown = self.shows.get(case.id, frozenset()) - {0}
+            classes[case.patient] = classes.get(case.patient, frozenset()) | shown
+        return draw(classes, Counter(case.patient for case in cases), sizes, self.config.settings.seed)
 
 
 def all_folds(config: Config) -> bool:
@@ -97,8 +126,14 @@ def split_cases(config: Config, cases: Sequence[Case], shows: Shows | None = Non
     ConfigError, DataError, Faults
         A split that cannot be made, names cases that are not there, or puts a patient on two sides.
     """
+    return _split(_Dataset(config, cases, shows or {}), _number(config, fold))
+
+
+def _split(dataset: _Dataset, number: int) -> Split:
+    """One split, checked."""
+    config = dataset.config
     ways = {"layout": _given, "file": _from_file, "folds": _fold_of_patients, "holdout": _holdout}
-    split = ways[config.settings.splits.kind](config, cases, shows or {}, _number(config, fold))
+    split = ways[config.settings.splits.kind](dataset, number)
     raise_all(
         DataError(f"the split has no {side} case", where=config.where("splits"), remedy="Change the split, or add data")
         for side, members in split.sides().items() if not members
@@ -116,11 +151,12 @@ def split_folds(config: Config, cases: Sequence[Case], shows: Shows | None = Non
     """
     if not all_folds(config):
         return (split_cases(config, cases, shows),)
+    dataset = _Dataset(config, cases, shows or {})
     folds: list[Split] = []
     faults: list[Fault] = []
     for number in range(fold_count(config)):
         try:
-            folds.append(split_cases(config, cases, shows, number))
+            folds.append(_split(dataset, number))
         except Fault as fault:
             faults += [one for one in getattr(fault, "faults", [fault]) if str(one) not in map(str, faults)]
     raise_all([*faults, *_tested_twice(config, folds)])
@@ -156,8 +192,9 @@ def _check_number(config: Config, number: int, count: int) -> None:
         )  # fmt: skip
 
 
-def _given(config: Config, cases: Sequence[Case], shows: Shows, number: int) -> Split:
+def _given(dataset: _Dataset, number: int) -> Split:
     """The sides that the layout gives; where it gives nobody to choose the checkpoint, some of ``train`` do."""
+    config, cases = dataset.config, dataset.cases
 
     def on(side: str | None) -> tuple[Case, ...]:
         return tuple(case for case in cases if case.split == side)
@@ -177,11 +214,11 @@ def _given(config: Config, cases: Sequence[Case], shows: Shows, number: int) -> 
             f"the {layout} layout gives no validation case, and splits.validation takes none from training: nothing "
             "would choose the checkpoint", where=config.where("splits", "validation"), remedy="Set it above 0",
         )  # fmt: skip
-    return _with_choosers(config, split, shows, where)
+    return _with_choosers(dataset, split, where)
 
 
-def _holdout(config: Config, cases: Sequence[Case], shows: Shows, number: int) -> Split:
-    splits = config.settings.splits
+def _holdout(dataset: _Dataset, number: int) -> Split:
+    config, cases, splits = dataset.config, dataset.cases, dataset.config.settings.splits
     count = len({case.patient for case in cases})
     _refuse_few(config, count, 3, "training, validation and test need one each at least")
     if splits.test == 0:
@@ -189,34 +226,34 @@ def _holdout(config: Config, cases: Sequence[Case], shows: Shows, number: int) -
     test, validation = _share(splits.test, count), _share(splits.validation, count)
     if test + validation >= count:
         test = validation = 1
-    parts = _drawn(config, cases, shows, (test, validation, count - test - validation))
+    parts = dataset.drawn(cases, (test, validation, count - test - validation))
     return Split(train=_of(cases, parts[2]), validation=_of(cases, parts[1]), test=_of(cases, parts[0]))
 
 
-def _fold_of_patients(config: Config, cases: Sequence[Case], shows: Shows, number: int) -> Split:
+def _fold_of_patients(dataset: _Dataset, number: int) -> Split:
     """One fold of as many as ``splits.folds`` says: a part of the patients is tested, and each is in one fold."""
+    config, cases = dataset.config, dataset.cases
     folds, count = config.settings.splits.folds, len({case.patient for case in cases})
     least = 4 if folds == 2 else folds
     _refuse_few(config, count, least, f"{folds} folds test one each at least, beside two who learn and choose")
     _check_number(config, number, folds)
-    parts = _drawn(config, cases, shows, [count // folds + (one < count % folds) for one in range(folds)])
-    rest = tuple(case for case in cases if case.patient not in parts[number])
-    split = Split(train=rest, validation=(), test=_of(cases, parts[number]))
-    return _with_choosers(config, split, shows, config.where("splits", "folds"))
+    tested = dataset.fold_parts[number]
+    rest = tuple(case for case in cases if case.patient not in tested)
+    split = Split(train=rest, validation=(), test=_of(cases, tested))
+    return _with_choosers(dataset, split, config.where("splits", "folds"))
 
 
-def _from_file(config: Config, cases: Sequence[Case], shows: Shows, number: int) -> Split:
+def _from_file(dataset: _Dataset, number: int) -> Split:
     """One fold of an nnU-Net splits file: its ``val`` is reported, so a part of its ``train`` chooses the checkpoint.
 
     A fold of this project's own split.json has a ``test`` list as well; it is taken as it stands.
     """
-    path = _splits_path(config)
-    folds = read_folds(path)
-    _check_number(config, number, len(folds))
-    sides, unused = cases_of_fold(folds[number], cases, path)
+    path, folds = _splits_path(dataset.config), dataset.listed_folds
+    _check_number(dataset.config, number, len(folds))
+    sides, unused = cases_of_fold(folds[number], dataset.cases, path)
     if sides["test"]:
         return Split(sides["train"], sides["val"], sides["test"], unused)
-    return _with_choosers(config, Split(sides["train"], (), sides["val"], unused), shows, str(path))
+    return _with_choosers(dataset, Split(sides["train"], (), sides["val"], unused), str(path))
 
 
 def _splits_path(config: Config) -> Path:
@@ -231,14 +268,14 @@ def _refuse_few(config: Config, count: int, least: int, why: str) -> None:
         )  # fmt: skip
 
 
-def _with_choosers(config: Config, split: Split, shows: Shows, where: str) -> Split:
+def _with_choosers(dataset: _Dataset, split: Split, where: str) -> Split:
     """A part of the training patients, drawn, choose the checkpoint instead."""
     count = len({case.patient for case in split.train})
     if count < 2:
         raise DataError(f"{count} training patients are too few: one or more learn, and one or more choose the "
                         "checkpoint", where=where, remedy="Give it more patients")  # fmt: skip
-    chosen = min(count - 1, _share(config.settings.splits.validation, count))
-    parts = _drawn(config, split.train, shows, (chosen, count - chosen))
+    chosen = min(count - 1, _share(dataset.config.settings.splits.validation, count))
+    parts = dataset.drawn(split.train, (chosen, count - chosen))
     return replace(split, train=_of(split.train, parts[1]), validation=_of(split.train, parts[0]))
 
 
@@ -248,14 +285,6 @@ def _share(fraction: float, count: int) -> int:
 
 def _of(cases: Sequence[Case], patients: frozenset[str]) -> tuple[Case, ...]:
     return tuple(case for case in cases if case.patient in patients)
-
-
-def _drawn(config: Config, cases: Sequence[Case], shows: Shows, sizes: Sequence[int]) -> tuple[frozenset[str], ...]:
-    """The patients of some cases in parts; the background, which every case shows, is nothing to go by."""
-    classes: dict[str, frozenset[int]] = {}
-    for case in cases:
-        classes[case.patient] = classes.get(case.patient, frozenset()) | (shows.get(case.id, frozenset()) - {0})
-    return draw(classes, Counter(case.patient for case in cases), sizes, config.settings.seed)
 
 
 def _without_leaks(config: Config, split: Split) -> Split:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.cases import Case, listing
+from pipeline.data.layouts.pairing import composed
 from pipeline.errors import DataError, raise_all
 
 SIDES_OF_A_FOLD = ("train", "val", "test")
@@ -31,7 +32,10 @@ def read_folds(path: Path) -> list[dict[str, list[str]]]:
         raise DataError(f"not JSON: {error}", where=str(path), remedy=remedy) from error
     if not isinstance(folds, list) or not folds or not all(_is_fold(fold) for fold in folds):
         raise DataError("not a list of folds", where=str(path), remedy=remedy)
-    return folds
+    # Case ids are in Unicode's form NFC; a list that was made on macOS may have taken its accents apart.
+    return [
+        {side: [composed(name) for name in fold[side]] for side in SIDES_OF_A_FOLD if side in fold} for fold in folds
+    ]
 
 
 def cases_of_fold(

@@ -15,6 +15,7 @@ from pipeline.data.crops import crop_faults
 from pipeline.data.inspection import inspect_cases
 from pipeline.data.reading import read_options
 from transforms.chain import PrepareChain
+from transforms.plugins import plugin_classes, plugin_target
 
 LOAD = [
     {"_target_": "LoadImaged", "keys": ["image", "label"]},
@@ -62,6 +63,32 @@ def test_what_is_kept_whole_is_tried_once(make_config: Callable[..., Any], three
     config = make_config(data={"patient": "^(.)"})
     step = {"_target_": "SpatialPadd", "keys": ["image", "label"], "spatial_size": [8, 8]}
     assert faults_of(config, three, [step]) == ([], 1)
+
+
+@pytest.mark.parametrize("by", ["MONAI's", "a plugin's", "a plugin's heir"])
+def test_a_crop_to_the_foreground_is_tried_for_every_case(
+    make_config: Callable[..., Any], tmp_path: Path, write_nifti: Callable[..., Path], by: str
+) -> None:
+    # Three slices of one size: the first is bright all over and kept whole; the second is dark where 3 voxels of its
+    # label lie, in the last two columns; the third is dark there as well, but has no label.
+    cases = []
+    for name, dark, labelled in (("a", 0, 0), ("b", 2, 3), ("c", 2, 0)):
+        image, label = np.full((6, 6), 5.0), np.zeros((6, 6), dtype=np.uint8)
+        image[:, 6 - dark :] = 0
+        image[0, 0] = 6
+        label[:labelled, 4] = label[:, 1] = 1
+        files = [write_nifti(tmp_path / f"{folder}/{name}.nii.gz", array, (1.0, 1.0))
+                 for folder, array in (("images", image), ("labels", label * bool(name != "c")))]  # fmt: skip
+        cases.append(Case(name, files[0], files[1], name, name))
+    plugin = tmp_path / "mine.py"
+    plugin.write_text("from monai.transforms import CropForegroundd\nclass Base(CropForegroundd): pass\n"
+                      "class Cutd(Base): pass\n")  # fmt: skip
+    name = {"MONAI's": "CropForegroundd", "a plugin's": "Base", "a plugin's heir": "Cutd"}[by]
+    target = name if by == "MONAI's" else plugin_target(f"mine.{name}", plugin_classes(plugin)[name])
+    step = {"_target_": target, "keys": ["image", "label"], "source_key": "image"}
+    told, asked = faults_of(make_config(data={"patient": "^(.)"}), cases, [step])
+    assert len(told) == 1 and "cuts off 3 labelled voxels of b (6 x 6)" in told[0]
+    assert asked == 3
 
 
 def test_volumes_are_cropped_as_they_are_turned(make_config: Callable[..., Any], tmp_path: Path) -> None:

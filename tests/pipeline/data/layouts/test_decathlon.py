@@ -102,6 +102,18 @@ def test_an_image_that_is_its_own_label(task: Callable[..., Path], faults_in: Fa
     assert fault.what == "lists files more than once: imagesTr/a.nii.gz"
 
 
+def test_a_file_is_listed_once_under_whatever_name(root: Path, task: Callable[..., Path], faults_in: FaultsIn) -> None:
+    (root / "again").symlink_to("labelsTr")
+    for label in ("labelsTr/a.nii.gz", "./labelsTr/a.nii.gz", "labelsTr/./a.nii.gz"):
+        task("a", "b", training=[*description("a")["training"], {"image": "imagesTr/b.nii.gz", "label": label}])
+        (fault,) = faults_in("decathlon")
+        assert fault.what == "lists files more than once: labelsTr/a.nii.gz"
+    pair = {"image": "imagesTr/b.nii.gz", "label": "again/a.nii.gz"}
+    task("a", "b", training=[*description("a")["training"], pair])
+    (fault,) = faults_in("decathlon")
+    assert fault.what == "lists files more than once: labelsTr/a.nii.gz as again/a.nii.gz"
+
+
 def test_images_of_one_name_in_two_folders(
     root: Path, touch: Touch, write_json: Callable[..., Path], faults_in: FaultsIn
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.data.layouts import find_cases
+from pipeline.data.layouts import find_cases, scattered_patients
 from pipeline.errors import Fault
 
 Touch = Callable[[Path, Iterable[str]], None]
@@ -61,6 +61,55 @@ def test_patients_and_scans_are_found_in_the_path(pairs: Callable[..., None], co
         ("p_1", "p_1_week_2", 10),
         ("p_2", "p_2_week_1", 1),
     ]
+
+
+APART, TOGETHER = "Mu\u0308ller", "M\u00fcller"
+
+
+def test_names_of_two_unicode_forms_pair(
+    root: Path, touch: Touch, config_of: Callable[..., Any], faults_in: Callable[..., list[Fault]]
+) -> None:
+    touch(root / "images" / APART, ["1.nii", "2.nii"])
+    touch(root / "labels" / TOGETHER, ["1.nii", "2.nii"])
+    first, second = find_cases(config_of("folders", patient="^([^/]+)/"))
+    assert (first.id, first.patient, first.scan) == (f"{TOGETHER}_1", TOGETHER, f"{TOGETHER}_1")
+    assert (second.image, second.label) == (root / f"images/{APART}/2.nii", root / f"labels/{TOGETHER}/2.nii")
+    touch(root / "images" / TOGETHER, ["3.nii"])
+    touch(root / "labels" / APART, ["3.nii"])
+    found = find_cases(config_of("folders", patient="^([^/]+)/"))
+    assert {case.patient for case in found} == {TOGETHER}, "one patient, in two folders"
+    if not (root / "images" / TOGETHER / "1.nii").exists():
+        touch(root / "images" / TOGETHER, ["1.nii"])
+        (fault,) = faults_in("folders")
+        assert fault.what == f"two files for one case: {TOGETHER}/1.nii and {APART}/1.nii"
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["p01/a", "p01/b", "p01/c/d", "p02/a"], "images/p01 holds 3 files, which count as 3 patients; data.patient: "
+         "'^([^/]+)/' would keep them together"),
+        (["p02/a", "p02/b", "p01/a", "p01/b", "p03/a"], "images/p01 holds 2 files, which count as 2 patients, and 1 "
+         "more subfolder holds several; data.patient: '^([^/]+)/' would keep them together"),
+        (["p1/a", "p1/b", "p2/a", "p2/b", "p3/a", "p3/b"], "images/p1 holds 2 files, which count as 2 patients, and 2 "
+         "more subfolders hold several; data.patient: '^([^/]+)/' would keep them together"),
+        (["p1/a", "p1/b", "p2"], "images/p1 holds 2 files, which count as 2 patients; data.patient: '^([^/]+)' would "
+         "keep them together"),
+        (["p1/a", "p2/b", "p3"], None),
+        (["all/a", "all/b", "all/c"], None),
+        (["a", "b"], None),
+    ],
+)  # fmt: skip
+def test_subfolders_that_look_like_patients(
+    pairs: Callable[..., None], config_of: Callable[..., Any], names: list[str], told: str | None
+) -> None:
+    pairs(*[f"{name}.nii" for name in names])
+    config = config_of("folders")
+    assert scattered_patients(config, find_cases(config)) == ([] if told is None else [told])
+    if told is not None:
+        as_told = config_of("folders", patient=told.split("'")[1])
+        assert {case.patient for case in find_cases(as_told)} == {name.split("/")[0] for name in names}
+        assert scattered_patients(as_told, find_cases(as_told)) == []
 
 
 def test_paths_that_make_one_id_are_told(pairs: Callable[..., None], faults_in: Callable[..., list[Fault]]) -> None:

@@ -57,6 +57,17 @@ def test_expressions_that_find_nothing_and_unfit_ids_are_told_together(
     assert scan.where.endswith("data.scan")
 
 
+def test_names_have_one_unicode_form(
+    config_of: Callable[..., Any], make_case: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart, together = "Mu\u0308ller", "M\u00fcller"
+    cases = [make_case(f"{name}{number}", name, name) for number, name in enumerate((apart, together))]
+    monkeypatch.setitem(layouts._FIND, "table", lambda config, root, faults: cases)
+    found = find_cases(config_of("table"))
+    assert [case.id for case in found] == [f"{together}0", f"{together}1"]
+    assert {(case.patient, case.scan) for case in found} == {(together, together)}
+
+
 def test_a_layout_that_mixed_channels_would_be_refused(
     faults_in: Callable[..., list[Fault]], make_case: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,32 @@ def test_channels_are_in_their_order(root: Path, dataset: Make, config_of: Calla
     assert (cases[1].channels, cases[1].channels_in_file) == (11, 1)
 
 
+APART, TOGETHER = "Mu\u0308ller", "M\u00fcller"
+
+
+@pytest.mark.parametrize(("image", "label"), [(APART, TOGETHER), (TOGETHER, APART)])
+def test_names_of_two_unicode_forms_pair(
+    root: Path, dataset: Make, touch: Touch, config_of: Callable[..., Any], image: str, label: str
+) -> None:
+    dataset([], numTraining=1)
+    touch(root / "imagesTr", [f"{image}_0000.nii.gz"])
+    touch(root / "labelsTr", [f"{label}.nii.gz"])
+    (case,) = find_cases(config_of("nnunet"))
+    assert (case.id, case.patient) == (TOGETHER, TOGETHER)
+    assert (case.image.name, case.label and case.label.name) == (f"{image}_0000.nii.gz", f"{label}.nii.gz")
+
+
+def test_two_files_of_two_unicode_forms(root: Path, dataset: Make, touch: Touch, faults_in: FaultsIn) -> None:
+    dataset([APART], numTraining=1)
+    if (root / "imagesTr" / f"{TOGETHER}_0000.nii.gz").exists():
+        pytest.skip("this file system knows one form")
+    touch(root / "imagesTr", [f"{TOGETHER}_0000.nii.gz"])
+    (fault,) = faults_in("nnunet")
+    assert fault.what == (
+        "file names that differ in their Unicode form alone: 'Mu\\u0308ller_0000.nii.gz' and 'M\\xfcller_0000.nii.gz'"
+    )
+
+
 def test_patients_by_expression(dataset: Make, config_of: Callable[..., Any]) -> None:
     dataset(["p1_s1", "p1_s2"])
     assert [case.patient for case in find_cases(config_of("nnunet", patient=r"^(p\d)"))] == ["p1", "p1"]

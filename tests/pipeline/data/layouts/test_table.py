@@ -136,6 +136,7 @@ def test_everything_wrong_with_rows_is_told_with_their_lines(write: Callable[...
         (f"{path}:7", "rows with more values than columns: line 7"),
         (f"{path}:5", "files that are not there: line 5: gone.nii, line 9: ."),
         (f"{path}:2", "images that stand in several rows: line 2: a.nii, line 7: b.nii, line 8: b.nii, line 9: a.nii"),
+        (f"{path}:3", "labels that stand in several rows: line 3: mb.nii, line 8: mb.nii"),
         (f"{path}:7", "images that are their own label: line 7: b.nii"),
         (f"{path}:5", "slices that are no whole number from 0: line 5: -1, line 7: 1.0"),
         (f"{path}:5", "splits of no known name: line 5: tset"),
@@ -143,10 +144,45 @@ def test_everything_wrong_with_rows_is_told_with_their_lines(write: Callable[...
     assert all(fault.remedy for fault in faults_in("table"))
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ("a.nii,ma.nii", "b.nii,ma.nii", "labels that stand in several rows: line 2: ma.nii, line 3: ma.nii"),
+        ("a.nii,ma.nii", "b.nii,./ma.nii", "labels that stand in several rows: line 2: ma.nii, line 3: ./ma.nii"),
+        ("a.nii,deep/m.nii", "b.nii,again/m.nii",
+         "labels that stand in several rows: line 2: deep/m.nii, line 3: again/m.nii"),
+        ("a.nii,ma.nii", "deep/../a.nii,mb.nii",
+         "images that stand in several rows: line 2: a.nii, line 3: deep/../a.nii"),
+        ("a.nii,./a.nii", "b.nii,mb.nii", "images that are their own label: line 2: ./a.nii"),
+    ],
+)  # fmt: skip
+def test_a_file_has_one_row_under_whatever_name(
+    root: Path, write: Callable[..., Path], touch: Touch, faults_in: FaultsIn, first: str, second: str, told: str
+) -> None:
+    touch(root / "deep", ["m.nii"])
+    (root / "again").symlink_to("deep")
+    write("id,image,label,patient", f"x,{first},p", f"y,{second},q")
+    assert [fault.what for fault in faults_in("table")] == [told]
+
+
+def test_masks_that_a_store_keeps_once_are_masks_of_their_own(
+    root: Path, write: Callable[..., Path], config_of: Callable[..., Any]
+) -> None:
+    # git-annex links files of one content, such as all blank masks, to one object.
+    write("image,label,patient", "a.nii,ma.nii,p", "b.nii,mb.nii,q")
+    (root / "ma.nii").rename(root / "object")
+    (root / "mb.nii").unlink()
+    for name in ("ma.nii", "mb.nii"):
+        (root / name).symlink_to("object")
+    assert len(find_cases(config_of("table"))) == 2
+
+
 def test_very_many_faults_of_a_kind_are_counted(write: Callable[..., Path], faults_in: FaultsIn) -> None:
     write("image,label,patient", *[f"a{n}.nii,ma.nii,p" for n in range(103)])
-    (fault,) = faults_in("table")
-    assert fault.what.endswith("line 101: a99.nii and 3 more")
+    missing, labels = faults_in("table")
+    assert missing.what.endswith("line 101: a99.nii and 3 more")
+    assert labels.what.startswith("labels that stand in several rows: line 2: ma.nii, line 3: ma.nii, ")
+    assert labels.what.endswith("line 101: ma.nii and 3 more")
 
 
 @pytest.mark.parametrize(
@@ -246,11 +282,11 @@ def test_any_ids_and_patients_come_back(
 ) -> None:
     root = tmp_path_factory.getbasetemp() / "any_table"
     root.mkdir(exist_ok=True)
-    (root / "m.nii").touch()
     rows = []
     for number, (name, patient) in enumerate(pairs):
         (root / f"{number}.nii").touch()
-        rows.append({"id": name, "image": f"{number}.nii", "label": "m.nii", "patient": patient})
+        (root / f"m{number}.nii").touch()
+        rows.append({"id": name, "image": f"{number}.nii", "label": f"m{number}.nii", "patient": patient})
     columns = ["id", "image", "label", "patient"]
     random.shuffle(columns)
     with (root / "t.csv").open("w", encoding="utf-8", newline="") as file:
@@ -260,7 +296,9 @@ def test_any_ids_and_patients_come_back(
     data = SimpleNamespace(table="t.csv", patient=None, scan=None)
     config = SimpleNamespace(settings=SimpleNamespace(data=data, splits=SimpleNamespace(kind="holdout")),
                              where=lambda *path: ".".join(path))  # fmt: skip
-    cases = table.find(cast(Config, config), root, [])
+    faults: list[Fault] = []
+    cases = table.find(cast(Config, config), root, faults)
+    assert faults == []
     assert [(case.id, case.patient, case.image.name) for case in cases] == [
         (name, patient, f"{number}.nii") for number, (name, patient) in enumerate(pairs)
     ]

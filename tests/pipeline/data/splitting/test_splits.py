@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.cases import Case
+from pipeline.data.splitting import splits
 from pipeline.data.splitting.splits import Split, fold_count, is_given, split_cases, split_folds
 from pipeline.errors import ConfigError, DataError, Faults
 
@@ -251,6 +252,39 @@ def test_a_split_survives_its_own_json(make_config: Callable[..., Any], write_fo
     }
     again = split_cases(make_config(seed=4, splits=write_folds(folds)), cases)
     assert again == Split(split.train, split.validation, split.test, unused=(cases[-1],))
+
+
+def test_a_list_of_another_unicode_form_names_the_same_cases(
+    make_config: Callable[..., Any], write_folds: Callable[..., Any]
+) -> None:
+    cases = [case(f"M\u00fcller_{number}", f"p{number}") for number in range(3)]
+    names = [f"Mu\u0308ller_{number}" for number in range(3)]
+    split = split_cases(make_config(splits=write_folds([{"train": names[:2], "val": names[2:]}])), cases)
+    assert split.test == (cases[2],) and not split.unused
+
+
+def test_what_folds_have_in_common_is_drawn_or_read_once(
+    make_config: Callable[..., Any], write_folds: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def counted(name: str) -> None:
+        whole = getattr(splits, name)
+
+        def call(*values: Any) -> Any:
+            calls.append(name)
+            return whole(*values)
+
+        monkeypatch.setattr(splits, name, call)
+
+    counted("draw")
+    counted("read_folds")
+    drawn = split_folds(folds_of(make_config, 5), many(10))
+    assert len(drawn) == 5 and calls == ["draw"] * 6, "once for all, and once for who chooses in each"
+    calls.clear()
+    section = write_folds([{"train": ["p0_0", "p1_0"], "val": [f"p{fold}_0"]} for fold in range(2, 9)])
+    assert len(split_folds(in_file(make_config, section), many(10))) == 7
+    assert calls.count("read_folds") == 2, "for their number, and for what they list"
 
 
 def test_an_empty_test_list_is_nnunets_form(make_config: Callable[..., Any], write_folds: Callable[..., Any]) -> None:
