@@ -13,16 +13,14 @@ from pipeline.config.load import Config
 from pipeline.config.schema import Settings
 from pipeline.config.suggestions import suggestion
 from pipeline.data.caching.known_facts import take_facts
-from pipeline.data.cases import Case
+from pipeline.data.cases import Case, scan_key
+from pipeline.data.cautions import cautions
 from pipeline.data.facts import CaseFacts
 from pipeline.data.layouts import scattered_patients
 from pipeline.data.leakage.leaks import repeated_images
 from pipeline.data.splitting.splits import Split, all_folds, split_folds
 from pipeline.errors import ConfigError, DataError, Fault, raise_all
 from pipeline.progress import stage
-
-_LEAST_MASK = 50  # voxels of a mask from which on it is told that another patient's is equal: a few are so by chance
-_MOST_TOLD = 10
 
 
 @dataclass(frozen=True)
@@ -133,8 +131,8 @@ def _part(dataset: Dataset, facts: Mapping[str, CaseFacts], split: Split, *, poo
     leaks = (*split.leaks, *repeated_images(dataset.config, split, list(facts.values())))
     split = replace(split, unused=(*split.unused, *dataset.unused))
     warnings = (
-        *leaks, *_zeroed(facts), *_equal_masks(dataset.cases, facts),
-        *scattered_patients(dataset.config, dataset.cases), *_single_slices(dataset), *_sides_of_layout(dataset),
+        *leaks, *cautions(split, facts),
+        *scattered_patients(dataset.config, dataset.cases), *_single_slices(dataset, facts), *_sides_of_layout(dataset),
         *_few_patients(split, pooled=pooled), *_unseen_classes(dataset, split, facts),
     )  # fmt: skip
     return Intake(dataset, facts, split, fingerprint(facts), warnings)
@@ -172,39 +170,18 @@ def _check_shown_case(dataset: Dataset, splits: Sequence[Split]) -> None:
                           remedy=suggestion(shown, known))  # fmt: skip
 
 
-def _zeroed(facts: Mapping[str, CaseFacts]) -> list[str]:
-    return [
-        f"{fact.zeroed} voxels of {name} were NaN or infinite, and are read as 0"
-        for name, fact in facts.items() if fact.zeroed
-    ]  # fmt: skip
-
-
-def _equal_masks(cases: Sequence[Case], facts: Mapping[str, CaseFacts]) -> list[str]:
-    """What is to be said of masks that two patients have in common: one was perhaps exported under a wrong name."""
-    first: dict[bytes, dict[str, Case]] = {}  # of each mask, the first case of each patient
-    told = []
-    for case in cases:
-        if case.id not in facts or facts[case.id].voxels[1:].sum() < _LEAST_MASK:
-            continue
-        owners = first.setdefault(facts[case.id].label_digest, {})
-        other = next((one for patient, one in owners.items() if patient != case.patient), None)
-        owners.setdefault(case.patient, case)
-        if other is not None:
-            told.append(f"two patients have the same mask: {other.label} and {case.label}")
-    more = len(told) - _MOST_TOLD
-    return [*told[:_MOST_TOLD], *([f"{more} more masks are equal to another patient's"] if more > 0 else [])]
-
-
-def _single_slices(dataset: Dataset) -> list[str]:
-    data, cases = dataset.config.settings.data, dataset.cases
-    if data.layout != "folders" or data.patient is None or data.scan is not None:
-        return []
-    patients = len({case.patient for case in cases})
-    if patients == len(cases):
-        return []
-    return [
-        f"each of the {len(cases)} files of {patients} patients counts as a scan of its own; data.scan would pool them"
-    ]
+def _single_slices(dataset: Dataset, facts: Mapping[str, CaseFacts]) -> list[str]:
+    """A word where 2D slices are not pooled to scans although patients have several, or volumes are."""
+    flat = [case for case in dataset.cases if case.id in facts and facts[case.id].flat]
+    patients, scans = len({case.patient for case in flat}), len({scan_key(case) for case in flat})
+    if patients < scans == len(flat):
+        return [
+            f"each of the {len(flat)} slices of {patients} patients counts as a scan of its own; data.scan would pool "
+            "them"
+        ]  # fmt: skip
+    volumes = [case for case in dataset.cases if case.id in facts and not facts[case.id].flat]
+    pooled = len(volumes) - len({scan_key(case) for case in volumes})
+    return [f"{pooled} volumes share a scan with another one by data.scan, and are pooled"] if pooled else []
 
 
 def _sides_of_layout(dataset: Dataset) -> list[str]:

@@ -15,6 +15,8 @@ from transforms.nifti import ReadOptions, read_label
 from transforms.planes import plane_from
 from transforms.plugins import PluginTarget
 
+_MOST_TOLD = 5
+
 
 def crop_faults(
     chain: PrepareChain,
@@ -59,4 +61,14 @@ def crop_faults(
                 f"transforms.prepare cuts off {lost} labelled voxels of {case.id} ({' x '.join(map(str, fact.shape))})",
                 where=str(case.label), remedy="Use a larger spatial_size, or resize instead of cropping",
             ))  # fmt: skip
-    return faults
+    return _first(faults)
+
+
+def _first(faults: list[DataError]) -> list[DataError]:
+    """Some of the faults, and how many more there are: where a size is too small, it is so for many."""
+    more = len(faults) - _MOST_TOLD
+    if more <= 0:
+        return faults
+    rest = DataError(f"transforms.prepare cuts off labelled voxels of {more} more cases", where="transforms.prepare",
+                     remedy="Use a larger spatial_size, or resize instead of cropping")  # fmt: skip
+    return [*faults[:_MOST_TOLD], rest]

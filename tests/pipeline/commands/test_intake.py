@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.commands.dataset import Dataset
-from pipeline.commands.intake import Intake, _equal_masks, divide, fingerprint
+from pipeline.commands.intake import Intake, divide, fingerprint
 from pipeline.data.cases import Case
 from pipeline.data.facts import CaseFacts
 from pipeline.errors import ConfigError, DataError
@@ -140,39 +140,25 @@ def test_a_layouts_test_cases_that_are_split_anew_are_told(divided: Callable[...
     assert not [one for one in given.warnings if told in one]
 
 
-def same_masks(patients: Sequence[str], voxels: int = 50) -> list[str]:
-    """What is told of the masks of cases that all have one mask, of patients named so."""
-    cases = [Case(f"c{number}", Path(f"c{number}.nii"), Path(f"m{number}.nii"), name, "s")
-             for number, name in enumerate(patients)]  # fmt: skip
-    counts = np.array([9999, voxels // 2, voxels - voxels // 2])
-    facts = {name: replace(fact, label_digest=b"same", voxels=counts) for name, fact in facts_of(cases).items()}
-    return _equal_masks(cases, facts)
-
-
-def test_equal_masks_of_two_patients_are_told() -> None:
-    assert same_masks(["p1", "p2"]) == ["two patients have the same mask: m0.nii and m1.nii"]
-    assert same_masks(["p1", "p2"], voxels=49) == [], "a few voxels are equal by chance"
-    assert same_masks(["p1", "p2"], voxels=0) == [], "blank masks are all alike"
-    assert same_masks(["p1", "p1"]) == [], "of one patient they may be"
-    assert same_masks(["p1", "p1", "p2", "p1"]) == [
-        "two patients have the same mask: m0.nii and m2.nii",
-        "two patients have the same mask: m2.nii and m3.nii",
-    ]
-    assert len(same_masks([f"p{number}" for number in range(11)])) == 10
-    told = same_masks([f"p{number}" for number in range(14)])
-    assert told[9:] == [
-        "two patients have the same mask: m0.nii and m10.nii", "3 more masks are equal to another patient's"
-    ]  # fmt: skip
-
-
-def test_masks_that_differ_are_not_told(make_case: Make) -> None:
-    cases = [make_case(f"p{number}", f"p{number}") for number in range(4)]
-    facts = {name: replace(fact, voxels=np.array([1, 99, 99])) for name, fact in facts_of(cases).items()}
-    assert _equal_masks(cases, facts) == []
-    facts["p3"] = replace(facts["p3"], label_digest=facts["p1"].label_digest)
-    assert _equal_masks(cases, facts) == ["two patients have the same mask: labels/p1.nii.gz and labels/p3.nii.gz"]
-    del facts["p1"]
-    assert _equal_masks(cases, facts) == [], "a case without facts has none"
+@pytest.mark.parametrize(
+    ("flat", "scan", "told"),
+    [
+        (True, None, "each of the 12 slices of 6 patients counts as a scan of its own"),
+        (False, None, ""),  # a volume is a scan
+        (True, "pooled", ""),
+        (False, "pooled", "6 volumes share a scan with another one"),
+    ],
+)
+def test_what_counts_as_a_scan_is_told(
+    make_config: Make, make_case: Make, monkeypatch: pytest.MonkeyPatch, flat: bool, scan: str | None, told: str
+) -> None:
+    monkeypatch.setattr("pipeline.commands.intake.repeated_images", lambda config, split, facts: [])
+    names = [f"p{number}_{part}" for number in range(6) for part in range(2)]
+    cases = tuple(make_case(name, name[:2], name[:2] if scan else name) for name in names)
+    facts = {name: replace(fact, slices=1 if flat else 3) for name, fact in facts_of(cases).items()}
+    warnings = divide(Dataset(make_config(), "tiny", cases, (), False), facts).warnings
+    found = [one for one in warnings if "scan" in one]
+    assert (len(found) == 1 and told in found[0]) if told else found == []
 
 
 def test_both_doubts_are_among_the_warnings(
