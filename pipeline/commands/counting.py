@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.data.cases import Case
-from pipeline.evaluation.confusion import CaseCounts, slice_confusions
+from pipeline.evaluation.confusion import CaseCounts, count_slices
 from pipeline.evaluation.distances import case_distances
 from transforms.nifti import ReadOptions, read_label
 
@@ -85,9 +85,9 @@ def count_case(predicted: PredictedCase, rules: CountingRules) -> CaseCounts:
     label = read_label(case.label, rules.options)
     spacing = label.spacing_mm if rules.knows_spacing else None
     volume = math.prod(spacing) if spacing is not None and label.array.ndim == 3 else None
-    confusion = slice_confusions(label.array, predicted.mask, rules.n_classes, axis=predicted.axis)
+    slices = count_slices(label.array, predicted.mask, rules.n_classes, axis=predicted.axis)
     distances = case_distances(label.array, predicted.mask, rules.n_classes, spacing, rules.tolerance)
-    return CaseCounts(case.id, case.scan, case.patient, confusion, volume, distances)
+    return CaseCounts(case.id, case.scan, case.patient, slices, volume, distances)
 
 
 def count_cases(

@@ -103,15 +103,19 @@ def _workers(arguments: argparse.Namespace) -> int:
 def _of_masks(arguments: argparse.Namespace, command: Sequence[str]) -> int:
     """Masks that are there already."""
     started = time.time()
-    from pipeline.commands.scoring import Scoring, prepare_results, say_unpaired, score_and_write
-    from pipeline.commands.scoring_plan import plan_from
+    from pipeline.commands.scoring import Scoring, clear_results, prepare_results, say_unpaired, score_and_write
+    from pipeline.commands.scoring_plan import plan_from, without_spacing
     from pipeline.evaluation.pairing import find_pairs
 
     plan = plan_from(arguments)
     count_missing = arguments.missing == "count"
     pairs = find_pairs(arguments.predictions, arguments.labels, plan.naming, count_missing=count_missing)
     prepare_results(arguments.out, replace=arguments.replace)
+    if arguments.replace:
+        clear_results(arguments.out)
     say_unpaired(pairs)
+    if arguments.config is None:  # a config says whether the spacing is known
+        plan = without_spacing(plan, pairs)
     job = Scoring(arguments.predictions, arguments.labels, arguments.out, plan, pairs, command, started,
                   _workers(arguments))  # fmt: skip
     with interrupt_on_signals():
@@ -130,7 +134,7 @@ def _of_run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
         )  # fmt: skip
     from pipeline.commands.image_pairs import pairs_of_images, plan_of_run
     from pipeline.commands.prediction import closing_line, model_provenance, open_job, write_failures, write_reviews
-    from pipeline.commands.scoring import Scoring, prepare_results, say_unpaired, score_and_write
+    from pipeline.commands.scoring import Scoring, clear_results, prepare_results, say_unpaired, score_and_write
 
     masks = arguments.out / "predictions"
     if arguments.labels is not None:
@@ -139,6 +143,8 @@ def _of_run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
     plan = plan_of_run(arguments, job)
     if arguments.labels is not None:  # whether they pair is told before the images are predicted
         pairs_of_images(job, arguments.labels, plan.naming, (), count_missing=arguments.missing == "count")
+    if arguments.replace:  # they speak of masks that may be replaced
+        clear_results(arguments.out)
     outcome = run_stoppable(job, command)
     print(closing_line(job, outcome), file=sys.stderr)
     write_reviews(arguments.out, outcome.reviews)

@@ -16,7 +16,7 @@ from pipeline.commands.stages import check_test_crop, keep_to_data, network_for,
 from pipeline.config.resolved import resolved_text
 from pipeline.data.cases import Case
 from pipeline.evaluation import aggregation, tables
-from pipeline.evaluation.confusion import CaseCounts
+from pipeline.evaluation.confusion import CaseCounts, SliceCounts
 from pipeline.evaluation.distances import DISTANCES, CaseDistances
 from pipeline.inference.scans import prediction_path
 from pipeline.inference.trained import write_model_facts
@@ -147,14 +147,18 @@ def _tested(intake: Intake, folder: Path) -> Trained | None:
         return None
     saved = load_checkpoint(checkpoints / _COUNTS)["counts"]
     if not all(_measured(one) for one in saved):
-        return None  # of a version that measured less: its cases are predicted again
+        return None  # of a version that kept other counts, or measured less: its cases are predicted again
     return Trained(
         intake, TrainingState(**load_checkpoint(checkpoints / "last.pt")["state"]), [_counts(one) for one in saved]
     )
 
 
 def _measured(saved: Mapping[str, Any]) -> bool:
-    return saved.get("distances") is not None and set(DISTANCES) <= set(saved["distances"]["figures"])
+    return (
+        "slices" in saved
+        and saved.get("distances") is not None
+        and set(DISTANCES) <= set(saved["distances"]["figures"])
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -163,14 +167,15 @@ def _plain(value: Any) -> Any:
         return torch.from_numpy(np.ascontiguousarray(value))
     if isinstance(value, Mapping):
         return {name: _plain(one) for name, one in value.items()}
-    if isinstance(value, CaseCounts | CaseDistances):
+    if isinstance(value, CaseCounts | CaseDistances | SliceCounts):
         return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
     return value
 
 
 def _counts(saved: Mapping[str, Any]) -> CaseCounts:
     """A case's counts from what `_plain` made of them."""
-    values = {**saved, "confusion": saved["confusion"].numpy()}
+    slices = SliceCounts(**{name: one.numpy() for name, one in saved["slices"].items()})
+    values = {**saved, "slices": slices}
     measured = saved["distances"]
     if measured is not None:
         figures = {name: one.numpy() for name, one in measured["figures"].items()}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.commands.prediction import prepare_folder, write_failures
 from pipeline.commands.scoring_plan import Plan
-from pipeline.errors import ConfigError, Fault
+from pipeline.errors import ConfigError, Fault, RunError
 from pipeline.evaluation import tables
 from pipeline.evaluation.aggregation import Evaluation, evaluate
 from pipeline.evaluation.pairing import Pairs
@@ -19,7 +19,7 @@ from pipeline.evaluation.scoring import Failure, Score, same_classes, score_pair
 from pipeline.progress import stage
 from pipeline.runs import provenance, write_json, write_text
 
-__all__ = ["Scoring", "prepare_results", "say_unpaired", "score_and_write"]
+__all__ = ["Scoring", "clear_results", "prepare_results", "say_unpaired", "score_and_write"]
 
 _RESULTS = ("cases.csv", "scans.csv", "patients.csv", "summary.json", "provenance.json", "failures.csv")
 _WIDTHS = (80, 100)  # columns of the table, at least and at most
@@ -80,6 +80,22 @@ def prepare_results(out: Path, *, replace: bool) -> None:
         raise ConfigError(f"results are there already: {', '.join(there)}", where=str(out),
                           remedy="Name a new folder with --out DIR, or replace them with --replace")  # fmt: skip
     prepare_folder(out)
+
+
+def clear_results(out: Path) -> None:
+    """Remove the results that are to be replaced: where every case fails now, none of them would be written anew.
+
+    Raises
+    ------
+    RunError
+        When one cannot be removed.
+    """
+    for path in (out / name for name in reversed(_RESULTS)):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot be removed: {error.strerror or error}", where=str(path),
+                           remedy="Remove it, or name a new folder with --out DIR") from error  # fmt: skip
 
 
 def say_unpaired(pairs: Pairs) -> None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Callable, Iterator
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.schema import LONGEST_NAME, UNSAFE_NAME
+from pipeline.data.cases import listing
 from pipeline.errors import ConfigError, DataError, Fault, raise_all
 from pipeline.evaluation.masks import Rules
-from pipeline.evaluation.pairing import Naming
+from pipeline.evaluation.pairing import Naming, Pairs, hipmri_slices
 
 _MOST_CLASSES = 255
+_LONGEST_SHOWN = 60
 _PATTERNS = ("case", "patient", "scan")  # options that take an expression with one group
 _DATASET_JSON = 'nnU-Net\'s dataset.json names each value, such as "labels": {"background": 0, "organ": 1}'
 
@@ -53,8 +58,9 @@ def plan_from(arguments: argparse.Namespace) -> Plan:
     """
     faults: list[Fault] = []
     plan = Plan(None, Rules(), Naming())
+    given = {name: getattr(arguments, name) for name in _PATTERNS if getattr(arguments, name) is not None}
     if arguments.config is not None:
-        plan = _of_config(arguments.config)
+        plan = _of_config(arguments.config, given, of_run=bool(arguments.run))
     elif arguments.classes is not None:
         plan = replace(plan, classes=_tried(lambda: _class_names(arguments.classes), faults))
     elif arguments.dataset_json is not None:
@@ -63,8 +69,17 @@ def plan_from(arguments: argparse.Namespace) -> Plan:
     faults += _pattern_faults(arguments)
     raise_all(faults)
     assert rules is not None
-    given = {name: getattr(arguments, name) for name in _PATTERNS if getattr(arguments, name) is not None}
     return replace(plan, rules=rules, naming=replace(plan.naming, **given))
+
+
+def without_spacing(plan: Plan, pairs: Pairs) -> Plan:
+    """Count in pixels, and say so, where every file bears the name of a 2D slice of HipMRI."""
+    if not plan.rules.knows_spacing or not hipmri_slices(pairs):
+        return plan
+    print("warning: these are HipMRI's 2D slices by their names, whose affine is undocumented: distances and the "
+          "tolerance are in pixels; where the spacing is known, --config with data.spacing_mm gives mm",
+          file=sys.stderr)  # fmt: skip
+    return replace(plan, rules=replace(plan.rules, knows_spacing=False))
 
 
 def _tried(make: Callable[[], Any], faults: list[Fault]) -> Any:
@@ -95,11 +110,13 @@ def _rules(plan: Plan, arguments: argparse.Namespace) -> Rules:
     )  # fmt: skip
 
 
-def _of_config(path: Path) -> Plan:
+def _of_config(path: Path, given: Mapping[str, str], *, of_run: bool) -> Plan:
     """A config's classes, its rules for reading labels, its expressions and its settings of the evaluation.
 
-    Values of the labels are renamed by ``data.label_map``; predictions of a run hold classes already.
+    Values of the labels are renamed by ``data.label_map``; predictions of a run hold classes already. Images that a run
+    predicts are not those of its dataset, whatever their names: there the names alone speak.
     """
+    from pipeline.commands.dataset_naming import with_dataset
     from pipeline.config.load import load_config
     from pipeline.data.inspection import knows_spacing
     from pipeline.data.reading import read_options
@@ -112,6 +129,8 @@ def _of_config(path: Path) -> Plan:
         knows_spacing=knows_spacing(config), tolerance=evaluation.tolerance_mm,
     )  # fmt: skip
     naming = Naming(patient=data.patient, scan=data.scan, hipmri=data.layout == "hipmri")
+    if not of_run:
+        naming = with_dataset(naming, config, given)
     return Plan(data.classes, rules, naming, evaluation.resamples, evaluation.confidence, config.settings.seed)
 
 
@@ -132,16 +151,50 @@ def _of_dataset_json(path: Path) -> tuple[str, ...]:
     values = by_value(labels)
     turned = all(isinstance(value, int) for value in values)
     pairs = list(values.items()) if turned else [(value, name) for name, value in labels.items()]
-    return tuple(checked_labels(pairs, path).values())
+    names = tuple(checked_labels(pairs, path).values())
+    wrong = "; ".join(_wrong_names(names))
+    if wrong:
+        raise DataError(wrong, where=str(path), remedy="Rename them there, or name the values with --classes")
+    return names
 
 
 def _class_names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
-    if "" in names or len(set(names)) < len(names) or not 2 <= len(names) <= _MOST_CLASSES:
-        raise ConfigError(f"got {text!r:.80}", where="--classes",
+    wrong = "; ".join(_wrong_names(names))
+    if wrong:
+        raise ConfigError(f"got {text!r:.80}: {wrong}", where="--classes",
                           remedy="Give distinct names with commas between them, the background first: --classes "
                           "background,liver,tumour")  # fmt: skip
     return names
+
+
+def _wrong_names(names: Sequence[str]) -> Iterator[str]:
+    """What keeps names from being classes, the same as in ``data.classes`` of a config."""
+    if not 2 <= len(names) <= _MOST_CLASSES:
+        yield f"{len(names)} classes, expected 2 to {_MOST_CLASSES}"
+    if "" in names:
+        yield "a class without a name"
+    repeated = [name for name, times in Counter(names).items() if times > 1 and name]
+    if repeated:
+        yield f"classes named twice: {_shown(repeated)}"
+    unsafe = [name for name in names if UNSAFE_NAME.search(name) or ".." in name or not _fits_a_file_name(name)]
+    if unsafe:
+        yield (
+            f"names that make no file name: {_shown(unsafe)} (no slash, backslash, '..' or control character, "
+            f"no dot or space at the start, {LONGEST_NAME} bytes at most)"
+        )
+
+
+def _fits_a_file_name(name: str) -> bool:
+    """Whether a text is UTF-8 of no more bytes than a class name may have."""
+    try:
+        return len(name.encode()) <= LONGEST_NAME
+    except UnicodeEncodeError:
+        return False
+
+
+def _shown(names: Sequence[str]) -> str:
+    return listing(f"{name!r:.{_LONGEST_SHOWN}}" for name in names)
 
 
 def _map(text: str, option: str) -> tuple[tuple[int, int], ...]:

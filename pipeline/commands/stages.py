@@ -187,7 +187,7 @@ def predict_and_count(
     with stage(name, sum(intake.facts[case.id].slices for case in cases), "slices") as progress:
         return count_cases(
             _written(predictor(cases), predictions), len(cases), rules, workers,
-            lambda counts: progress.advance(len(counts.confusion)), say,
+            lambda counts: progress.advance(len(counts.slices)), say,
         )  # fmt: skip
 
 

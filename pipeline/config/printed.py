@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pipeline.config.document import KeyPath, Mark
 from pipeline.config.load import Config
-from pipeline.config.resolved import flow_text
+from pipeline.config.resolved import flow_text, plain_values
 
 _LONGEST_FLOW = 88  # a longer list is written an entry a line, so that each entry shows its source
 _FURTHEST_COLUMN = 72  # of the sources: where a line is longer, its source comes right after it
@@ -26,7 +26,7 @@ def printed_text(config: Config) -> str:
     That is ``file:line``, ``--set``, ``environment NAME``, ``default of ${NAME}`` or ``default``. Read as a config in
     the same folder, it gives the same settings; a stand-in is not looked for.
     """
-    values = config.settings.model_dump(mode="json", by_alias=True)
+    values = plain_values(config.settings)
     lines = list(_mapping(config, values, ()))
     column = max((len(line.text) for line in lines if line.source and len(line.text) <= _FURTHEST_COLUMN), default=0)
     told = [f"{line.text:<{column}}  # {line.source}" if line.source else line.text for line in lines]

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from pipeline.config.load import Config
+from pipeline.config.schema import Settings
 from pipeline.config.yaml_source import parse_yaml, resolve_scalar
 
 _ENDLESS = 1_000_000  # columns: more than a config may have bytes
@@ -32,13 +33,27 @@ def resolved_text(config: Config) -> str:
 
     A stand-in is left out: it would be the choice of another machine.
     """
-    values: dict[str, Any] = config.settings.model_dump(mode="json", by_alias=True)
+    values = plain_values(config.settings)
     values["data"]["root"] = str(config.locate(config.settings.data.root).resolve())
     if config.settings.data.cache == "disk":
         values["data"]["cache_folder"] = str(config.locate(config.settings.data.cache_folder).resolve())
     values["data"]["stand_in"] = None
     values["plugins"] = [str(config.locate(plugin).resolve()) for plugin in config.settings.plugins]
     return yaml_text(values)
+
+
+def plain_values(settings: Settings) -> dict[str, Any]:
+    """Settings as mappings, lists, texts, numbers and None; unlike in JSON, infinity and NaN stay what they are."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): plain(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, str) else value  # a plugin's name is a text that knows its class
+
+    values: dict[str, Any] = plain(settings.model_dump(mode="python", by_alias=True))
+    return values
 
 
 def yaml_text(values: Any) -> str:

@@ -25,7 +25,7 @@ from pipeline.errors import DataError
 from pipeline.evaluation import bootstrap, levels, nnunet
 from pipeline.evaluation.confusion import CaseCounts
 from pipeline.evaluation.distances import DISTANCES
-from pipeline.evaluation.overlap import OUTCOMES
+from pipeline.evaluation.overlap import OUTCOMES, Tallies
 
 __all__ = ["FORMAT", "METRICS", "Evaluation", "evaluate"]
 
@@ -143,9 +143,12 @@ def _totals(
     counts: Sequence[CaseCounts], files: Mapping[str, tuple[str | None, str]] | None, class_ids: Sequence[int]
 ) -> dict[str, Any]:
     """Add up the confusion matrix of everything, and give what nnU-Net's summary holds."""
-    confusion = np.stack([one.confusion.sum(axis=0) for one in counts])
-    fields = nnunet.nnunet_fields([one.case for one in counts], confusion, files, class_ids)
-    return {"confusion": confusion.sum(axis=0).tolist(), **fields}
+    tallies = Tallies.of(np.stack([one.slices.tallies.sum(axis=0) for one in counts]))
+    fields = nnunet.nnunet_fields([one.case for one in counts], tallies, files, class_ids)
+    confusion = np.zeros_like(counts[0].slices.confusion)
+    for one in counts:
+        confusion += one.slices.confusion
+    return {"confusion": confusion.tolist(), **fields}
 
 
 def _check(counts: Sequence[CaseCounts], classes: Sequence[str], resamples: int, confidence: float) -> None:
@@ -157,8 +160,8 @@ def _check(counts: Sequence[CaseCounts], classes: Sequence[str], resamples: int,
     if len(set(classes)) < len(classes):
         raise ValueError(f"class names must be distinct: {list(classes)}")
     for one in counts:
-        if one.confusion.shape[1] != len(classes):
-            raise ValueError(f"case {one.case}: confusion for {one.confusion.shape[1]} classes, not {len(classes)}")
+        if len(one.slices.confusion) != len(classes):
+            raise ValueError(f"case {one.case}: confusion for {len(one.slices.confusion)} classes, not {len(classes)}")
     if resamples < 1 or not 0 < confidence < 1:
         raise ValueError(f"resamples is {resamples} and confidence {confidence}, expected >= 1 and between 0 and 1")
 

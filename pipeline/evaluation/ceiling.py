@@ -18,7 +18,7 @@ from torch.nn.functional import one_hot
 from pipeline.data.caching.prepared import sample_of
 from pipeline.data.cases import Case, scan_key
 from pipeline.evaluation import aggregation
-from pipeline.evaluation.confusion import CaseCounts, slice_confusions
+from pipeline.evaluation.confusion import CaseCounts, count_slices
 from pipeline.evaluation.surfaces import surface_figures
 from pipeline.inference.scans import most_probable
 from pipeline.networks.apply import chunks
@@ -107,9 +107,7 @@ def resampling_ceiling(
         mask, axis = _there_and_back(chain, sample, len(classes))
         assert case.label is not None
         label = read_label(case.label, options).array
-        counts.append(
-            CaseCounts(case.id, case.scan, case.patient, slice_confusions(label, mask, len(classes), axis=axis))
-        )
+        counts.append(CaseCounts(case.id, case.scan, case.patient, count_slices(label, mask, len(classes), axis=axis)))
         distances.append(surface_figures(label, mask, range(len(classes)), spacing_of(case), tolerance=0).hd95)
         done()
     summary = aggregation.evaluate(counts, classes, resamples=1).summary

@@ -1,7 +1,8 @@
-"""Counting: one confusion matrix a slice, from which every overlap metric follows."""
+"""Counting: what every overlap metric follows from, slice by slice, and the confusion matrix of a whole case."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,48 @@ import numpy as np
 from pipeline.errors import DataError
 from pipeline.evaluation.distances import CaseDistances
 
-__all__ = ["CaseCounts", "slice_confusions"]
+__all__ = ["CaseCounts", "SliceCounts", "count_slices", "slice_confusions"]
 
 _NAMED_VALUES = 5  # how many wrong values an error names
+
+
+@dataclass(frozen=True, eq=False)
+class SliceCounts:
+    """Voxels counted in the S slices of a case. Its length is S.
+
+    A confusion matrix is kept for all slices together only: of 118 classes and 200 slices they would be 22 MB a case.
+
+    Parameters
+    ----------
+    tallies
+        Of each slice and class, int64, shape (S, 3, K): voxels in both masks, in the reference, in the prediction.
+    confusion
+        Of all slices, int64, shape (K, K): rows are the reference, columns the prediction.
+
+    Raises
+    ------
+    ValueError
+        If the shapes are others.
+    """
+
+    tallies: np.ndarray
+    confusion: np.ndarray
+
+    def __post_init__(self) -> None:
+        n_classes = len(self.confusion)
+        if self.confusion.shape != (n_classes, n_classes) or self.tallies.shape[1:] != (3, n_classes):
+            shapes = f"{self.tallies.shape} and {self.confusion.shape}"
+            raise ValueError(f"tallies and confusion have shapes {shapes}, expected (S, 3, K) and (K, K)")
+
+    def __len__(self) -> int:
+        return len(self.tallies)
+
+    @classmethod
+    def of(cls, confusions: np.ndarray) -> SliceCounts:
+        """From the confusion matrices of slices, shape (S, K, K)."""
+        if confusions.ndim != 3 or confusions.shape[1] != confusions.shape[2]:
+            raise ValueError(f"confusions have shape {confusions.shape}, expected (S, K, K)")
+        return cls(np.stack([_tally(one) for one in confusions]), confusions.sum(axis=0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +62,8 @@ class CaseCounts:
     ----------
     case, scan, patient
         Identifiers. Slice files of one scan share `scan`; scans of one person share `patient`.
-    confusion
-        Voxel counts of each slice, shape (S, K, K): rows are the reference, columns the prediction.
+    slices
+        What was counted in its slices.
     voxel_volume_mm3
         Volume of one voxel in mm3, or None when the spacing is unknown.
     distances
@@ -32,22 +72,20 @@ class CaseCounts:
     Raises
     ------
     ValueError
-        If `confusion` is not (S, K, K), the distances are of other classes or the volume is not positive and finite.
+        If the distances are of other classes or the volume is not positive and finite.
     """
 
     case: str
     scan: str
     patient: str
-    confusion: np.ndarray
+    slices: SliceCounts
     voxel_volume_mm3: float | None = None
     distances: CaseDistances | None = None
 
     def __post_init__(self) -> None:
-        shape = self.confusion.shape
-        if len(shape) != 3 or shape[1] != shape[2]:
-            raise ValueError(f"case {self.case}: confusion has shape {shape}, expected (S, K, K)")
-        if self.distances is not None and any(one.shape != shape[2:] for one in self.distances.figures.values()):
-            raise ValueError(f"case {self.case}: distances are not of {shape[2]} classes")
+        classes = len(self.slices.confusion)
+        if self.distances is not None and any(one.shape != (classes,) for one in self.distances.figures.values()):
+            raise ValueError(f"case {self.case}: distances are not of {classes} classes")
         volume = self.voxel_volume_mm3
         if volume is not None and not 0 < volume < np.inf:
             raise ValueError(f"case {self.case}: voxel_volume_mm3 is {volume}, expected a positive number or None")
@@ -82,6 +120,35 @@ def slice_confusions(reference: np.ndarray, prediction: np.ndarray, n_classes: i
     >>> slice_confusions(np.array([[0, 1, 1, 1]]), np.array([[0, 0, 1, 1]]), 2).tolist()
     [[[1, 0], [1, 2]]]
     """
+    return np.stack(list(_each_confusion(reference, prediction, n_classes, axis)))
+
+
+def count_slices(reference: np.ndarray, prediction: np.ndarray, n_classes: int, *, axis: int = -1) -> SliceCounts:
+    """As `slice_confusions`, which takes the same and raises the same, but no more is held than is kept.
+
+    Examples
+    --------
+    >>> found = count_slices(np.array([[0, 1, 1, 1]]), np.array([[0, 0, 1, 1]]), 2)
+    >>> found.tallies.tolist(), found.confusion.tolist()
+    ([[[1, 2], [1, 3], [2, 2]]], [[1, 0], [1, 2]])
+    """
+    tallies = []
+    pooled = np.zeros((n_classes, n_classes), dtype=np.int64)
+    for confusion in _each_confusion(reference, prediction, n_classes, axis):
+        tallies.append(_tally(confusion))
+        pooled += confusion
+    return SliceCounts(np.stack(tallies), pooled)
+
+
+def _tally(confusion: np.ndarray) -> np.ndarray:
+    """Voxels in both masks, in the reference and in the prediction, shape (3, K)."""
+    return np.stack([np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)])
+
+
+def _each_confusion(
+    reference: np.ndarray, prediction: np.ndarray, n_classes: int, axis: int
+) -> Iterator[np.ndarray]:  # fmt: skip
+    """The confusion matrix of each slice, int64, shape (K, K)."""
     reference, prediction = np.asarray(reference), np.asarray(prediction)
     _check_shapes(reference, prediction)
     # A pair of ids fits in one byte for up to 16 classes: an eighth of the traffic that int64 would make.
@@ -90,11 +157,10 @@ def slice_confusions(reference: np.ndarray, prediction: np.ndarray, n_classes: i
     pairs *= narrow.type(n_classes)
     pairs += _checked(prediction, n_classes, "prediction").astype(narrow, copy=False)
     slices = pairs[np.newaxis] if pairs.ndim == 2 else np.moveaxis(pairs, axis, 0)
-    counts = np.zeros((len(slices), n_classes * n_classes), dtype=np.int64)
     # bincount widens what it is given to int64; slice by slice that copy stays in the processor's cache.
-    for row, pixels in zip(counts, slices, strict=True):
-        row[:] = np.bincount(pixels.ravel(order="K"), minlength=n_classes * n_classes)
-    return counts.reshape(-1, n_classes, n_classes)
+    for pixels in slices:
+        counts = np.bincount(pixels.ravel(order="K"), minlength=n_classes * n_classes)
+        yield counts.astype(np.int64, copy=False).reshape(n_classes, n_classes)
 
 
 def _check_shapes(reference: np.ndarray, prediction: np.ndarray) -> None:

@@ -19,12 +19,13 @@ from pipeline.evaluation import overlap
 from pipeline.evaluation.bootstrap import group_sums
 from pipeline.evaluation.confusion import CaseCounts
 from pipeline.evaluation.distances import DISTANCES
+from pipeline.evaluation.overlap import Tallies
 
 __all__ = ["FIGURES", "Units", "case_units", "in_order", "patient_units", "rows", "scan_units", "slice_units"]
 
 VOXELS = ("reference_voxels", "predicted_voxels")
 VOLUMES = ("reference_ml", "predicted_ml", "difference_ml")
-RATES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+RATES: dict[str, Callable[[Tallies], np.ndarray]] = {
     "relative_difference": overlap.relative_difference,
     "dice": overlap.dice,
     "dice_with_empty": overlap.dice_with_empty,
@@ -69,25 +70,25 @@ def in_order(counts: Sequence[CaseCounts]) -> list[CaseCounts]:
 
 def slice_units(counts: Sequence[CaseCounts]) -> Units:
     """Every slice of every case; of a volume's slices no distances are known."""
-    n_slices = [len(one.confusion) for one in counts]
+    n_slices = [len(one.slices) for one in counts]
     voxel_mm3 = np.repeat(_voxel_mm3(counts), n_slices)
-    names: Names = [{"case": one.case, "slice": index} for one in counts for index in range(len(one.confusion))]
-    confusion = np.concatenate([one.confusion for one in counts])
+    names: Names = [{"case": one.case, "slice": index} for one in counts for index in range(len(one.slices))]
+    tallies = Tallies.of(np.concatenate([one.slices.tallies for one in counts]))
     flat = np.repeat([number == 1 for number in n_slices], n_slices)[:, np.newaxis]
     distances = {
         name: np.where(flat, np.repeat(values, n_slices, axis=0), np.nan) for name, values in _distances(counts).items()
     }
-    figures = _figures(confusion, *_mm3(confusion, voxel_mm3)) | distances
+    figures = _figures(tallies, *_mm3(tallies, voxel_mm3)) | distances
     return Units(names, np.repeat(_patient_index(counts), n_slices), figures)
 
 
 def case_units(counts: Sequence[CaseCounts]) -> Units:
     """Every case, its slices pooled."""
     names: Names = [
-        {"case": one.case, "scan": one.scan, "patient": one.patient, "slices": len(one.confusion)} for one in counts
+        {"case": one.case, "scan": one.scan, "patient": one.patient, "slices": len(one.slices)} for one in counts
     ]
-    confusion = _pooled(counts)
-    figures = _figures(confusion, *_mm3(confusion, _voxel_mm3(counts))) | _distances(counts)
+    tallies = Tallies.of(_pooled(counts))
+    figures = _figures(tallies, *_mm3(tallies, _voxel_mm3(counts))) | _distances(counts)
     return Units(names, _patient_index(counts), figures)
 
 
@@ -95,10 +96,10 @@ def scan_units(counts: Sequence[CaseCounts]) -> Units:
     """Every scan: the slices of all its cases pooled first, then scored; distances are means over its cases."""
     keys, index = _groups([(one.patient, one.scan) for one in counts])
     pooled = _pooled(counts)
-    reference_mm3, predicted_mm3 = _mm3(pooled, _voxel_mm3(counts))
-    figures = _figures(*(_summed(part, index, len(keys)) for part in (pooled, reference_mm3, predicted_mm3)))
+    volumes = [_summed(part, index, len(keys)) for part in _mm3(Tallies.of(pooled), _voxel_mm3(counts))]
+    figures = _figures(Tallies.of(_summed(pooled, index, len(keys))), *volumes)
     figures |= {name: _group_means(values, index, len(keys)) for name, values in _distances(counts).items()}
-    slices = np.bincount(index, weights=[len(one.confusion) for one in counts]).astype(int)
+    slices = np.bincount(index, weights=[len(one.slices) for one in counts]).astype(int)
     names: Names = [
         {"scan": scan, "patient": patient, "slices": int(number)}
         for (patient, scan), number in zip(keys, slices, strict=True)
@@ -140,21 +141,21 @@ def rows(units: Units, classes: Sequence[str], class_ids: Sequence[int]) -> list
     ]
 
 
-def _figures(confusion: np.ndarray, reference_mm3: np.ndarray, predicted_mm3: np.ndarray) -> dict[str, np.ndarray]:
-    """Every figure of `FIGURES` but the distances, for the units' confusion matrices (N, K, K)."""
+def _figures(tallies: Tallies, reference_mm3: np.ndarray, predicted_mm3: np.ndarray) -> dict[str, np.ndarray]:
+    """Every figure of `FIGURES` but the distances, for the units' tallies (N, K)."""
     return {
-        "reference_voxels": overlap.reference_voxels(confusion).astype(np.float64),
-        "predicted_voxels": overlap.predicted_voxels(confusion).astype(np.float64),
+        "reference_voxels": tallies.reference.astype(np.float64),
+        "predicted_voxels": tallies.predicted.astype(np.float64),
         "reference_ml": reference_mm3 / _MM3_PER_ML,
         "predicted_ml": predicted_mm3 / _MM3_PER_ML,
         "difference_ml": (predicted_mm3 - reference_mm3) / _MM3_PER_ML,
-        **{name: rate(confusion) for name, rate in RATES.items()},
+        **{name: rate(tallies) for name, rate in RATES.items()},
     }
 
 
 def _distances(counts: Sequence[CaseCounts]) -> dict[str, np.ndarray]:
     """Each of `DISTANCES` of the cases, shape (N, K); NaN where a case was not measured."""
-    none = np.full(counts[0].confusion.shape[1], np.nan)
+    none = np.full(len(counts[0].slices.confusion), np.nan)
     return {
         name: np.stack([none if one.distances is None else one.distances.figures[name] for one in counts])
         for name in DISTANCES
@@ -167,10 +168,10 @@ def _group_means(values: np.ndarray, group: np.ndarray, n_groups: int) -> np.nda
     return np.divide(sums, numbers, out=np.full(sums.shape, np.nan), where=numbers > 0)
 
 
-def _mm3(confusion: np.ndarray, voxel_mm3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _mm3(tallies: Tallies, voxel_mm3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give the reference and the predicted volume of each unit and class."""
     unit = voxel_mm3[:, np.newaxis]
-    return overlap.reference_voxels(confusion) * unit, overlap.predicted_voxels(confusion) * unit
+    return tallies.reference * unit, tallies.predicted * unit
 
 
 def _voxel_mm3(counts: Sequence[CaseCounts]) -> np.ndarray:
@@ -179,7 +180,8 @@ def _voxel_mm3(counts: Sequence[CaseCounts]) -> np.ndarray:
 
 
 def _pooled(counts: Sequence[CaseCounts]) -> np.ndarray:
-    return np.stack([one.confusion.sum(axis=0) for one in counts])
+    """The tallies of whole cases, shape (N, 3, K)."""
+    return np.stack([one.slices.tallies.sum(axis=0) for one in counts])
 
 
 def _summed(values: np.ndarray, group: np.ndarray, n_groups: int) -> np.ndarray:

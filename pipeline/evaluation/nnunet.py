@@ -24,7 +24,7 @@ _FIELDS = ("Dice", "IoU", "FP", "TP", "FN", "TN", "n_pred", "n_ref")
 
 
 def nnunet_fields(
-    cases: Sequence[str], confusion: np.ndarray, files: Mapping[str, tuple[str | None, str]] | None = None,
+    cases: Sequence[str], counts: overlap.Counts, files: Mapping[str, tuple[str | None, str]] | None = None,
     class_ids: Sequence[int] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Give the fields `mean`, `foreground_mean` and `metric_per_case`.
@@ -33,8 +33,8 @@ def nnunet_fields(
     ----------
     cases
         Names of the N cases.
-    confusion
-        Voxel counts of each case, shape (N, K, K).
+    counts
+        Voxel counts of each case: confusion matrices (N, K, K), or tallies (N, K).
     files
         Prediction file and reference file of a case; those of an unlisted case are null.
     class_ids
@@ -46,9 +46,10 @@ def nnunet_fields(
         JSON-ready. Classes are named by their ids as text, without the background; counts are voxels, means of counts
         are not whole; NaN is None.
     """
-    scores = _scores(confusion)
-    places = range(1, confusion.shape[-1])
-    ids = range(confusion.shape[-1]) if class_ids is None else class_ids
+    scores = _scores(counts)
+    n_classes = scores["TP"].shape[-1]
+    places = range(1, n_classes)
+    ids = range(n_classes) if class_ids is None else class_ids
     files = files or {}
     mean = {str(ids[place]): {field: _nanmean(scores[field][:, place]) for field in _FIELDS} for place in places}
     return {
@@ -68,10 +69,10 @@ def nnunet_fields(
     }
 
 
-def _scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
+def _scores(confusion: overlap.Counts) -> dict[str, np.ndarray]:
     """Every field, shape (N, K)."""
-    true, union = overlap.true_positives(confusion), confusion.sum(axis=-1) + confusion.sum(axis=-2)
-    union = union - true
+    true = overlap.true_positives(confusion)
+    union = overlap.reference_voxels(confusion) + overlap.predicted_voxels(confusion) - true
     none = np.full(union.shape, np.nan)
     return {
         "Dice": overlap.dice_with_empty(confusion),

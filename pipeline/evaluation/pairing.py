@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.data.cases import listing, nifti_files, stem
 from pipeline.errors import DataError, raise_all
 
-__all__ = ["Identity", "MaskPair", "Naming", "Pairs", "find_pairs"]
+__all__ = ["Identity", "MaskPair", "Naming", "Pairs", "find_pairs", "hipmri_slices"]
 
 # As data.layouts.hipmri names cases; its labels say seg_ for case_, and those of volumes SEMANTIC_LFOV at the end.
 _HIPMRI = re.compile(
@@ -42,15 +43,24 @@ class Naming:
         Without it a case is a scan of its own.
     hipmri
         Names are those of the HipMRI study, which say all three; expressions come first.
+    known
+        What is known of files by their names without the suffix, in Unicode's composed form; it comes before all else.
+    unknown
+        What to do about other names, where the expressions of patient and scan do not speak of names; else empty.
     """
 
     case: str | None = None
     patient: str | None = None
     scan: str | None = None
     hipmri: bool = False
+    known: Mapping[str, Identity] = field(default_factory=dict)
+    unknown: str = ""
 
     def identity(self, name: str) -> Identity | None:
         """What a name without its suffix says; None where an expression finds nothing."""
+        listed = self._listed(name)
+        if listed is not None or self.unknown:
+            return listed
         found = [_group(pattern, name) for pattern in (self.case, self.patient, self.scan)]
         known = _hipmri(name) if self.hipmri else None
         if self.hipmri and known is None:
@@ -60,6 +70,18 @@ class Naming:
             return None
         case = case or name
         return Identity(case, patient or scan or case, scan or case)
+
+    def _listed(self, name: str) -> Identity | None:
+        """What is known of a name, or of the case that the expression finds in it."""
+        case = _group(self.case, name)
+        names = [unicodedata.normalize("NFC", one) for one in (name, case) if one]
+        listed = next((self.known[one] for one in names if one in self.known), None)
+        return None if listed is None or case is None else listed._replace(case=case or listed.case)
+
+    @property
+    def of_case(self) -> Naming:
+        """The same for a label, whose name need not say whose it is and of which scan: its prediction's does."""
+        return replace(self, patient=None, scan=None, unknown="")
 
 
 @dataclass(frozen=True)
@@ -111,21 +133,26 @@ def find_pairs(predictions: Path, labels: Path, naming: Naming, *, count_missing
         raise DataError("predictions and labels are the same folder: each mask would be held against itself",
                         where=str(labels), remedy="Give each a folder of its own")  # fmt: skip
     faults: list[DataError] = []
-    predicted, labelled = (_by_case(folder, naming, faults) for folder in (predictions, labels))
+    predicted, labelled = _by_case(predictions, naming, faults), _by_case(labels, naming.of_case, faults)
     faults += [
         DataError("no NIfTI file in it", where=str(folder), remedy="Name the folder of the .nii.gz or .nii files")
         for folder in folders.values() if not nifti_files(folder)
     ]  # fmt: skip
-    alone = [path for case, (_, path) in labelled.items() if case not in predicted]
-    if alone and predicted and not count_missing:
+    there = {one.case for path in nifti_files(predictions) if (one := naming.of_case.identity(stem(path.name)))}
+    alone = [path for case, (_, path) in labelled.items() if case not in there]
+    if alone and there and not count_missing:
         faults.append(_without_prediction(alone, labels, predictions, len(labelled)))
+    elif alone and there:
+        whose = [(naming.identity(stem(path.name)), path) for path in alone]
+        faults += _strange([path.name for one, path in whose if one is None], labels, naming)
+        labelled |= {one.case: (one, path) for one, path in whose if one is not None}
     raise_all(faults)
     pairs = tuple(_pair(labelled[case], predicted.get(case)) for case in sorted(labelled))
     return Pairs(pairs, tuple(predicted[case][1] for case in sorted(predicted.keys() - labelled.keys())))
 
 
 def _pair(label: tuple[Identity, Path], prediction: tuple[Identity, Path] | None) -> MaskPair:
-    """The prediction's name decides on patient and scan, as that of a case; a label may leave them out."""
+    """The prediction's name decides on patient and scan; that of a label only where there is no prediction."""
     if prediction is None:
         return MaskPair(label[0], None, label[1])
     return MaskPair(prediction[0], prediction[1], label[1])
@@ -139,7 +166,7 @@ def _without_prediction(alone: Sequence[Path], labels: Path, predictions: Path, 
                      f"predictions with --missing count{hint if len(alone) == total else ''}")  # fmt: skip
 
 
-def _by_case(folder: Path, naming: Naming, faults: list[DataError]) -> Mapping[str, tuple[Identity, Path]]:
+def _by_case(folder: Path, naming: Naming, faults: list[DataError]) -> dict[str, tuple[Identity, Path]]:
     """Files with what their names say, by case."""
     found: dict[str, tuple[Identity, Path]] = {}
     strange, twice = [], []
@@ -152,13 +179,17 @@ def _by_case(folder: Path, naming: Naming, faults: list[DataError]) -> Mapping[s
         if identity.case in found:
             twice.append(f"{found[identity.case][1].name} and {path.name}")
         found[identity.case] = (identity, path)
-    if strange:
-        faults.append(DataError(f"names that are not understood: {listing(strange)}", where=str(folder),
-                                remedy=_RENAME))  # fmt: skip
+    faults += _strange(strange, folder, naming)
     if twice:
         faults.append(DataError(f"two files for one case: {listing(twice)}", where=str(folder),
                                 remedy="Keep one of each"))  # fmt: skip
     return found
+
+
+def _strange(names: Sequence[str], folder: Path, naming: Naming) -> list[DataError]:
+    """A fault where names say too little."""
+    what = f"names that are not understood: {listing(names)}"
+    return [DataError(what, where=str(folder), remedy=naming.unknown or _RENAME)] if names else []
 
 
 def _group(pattern: str | None, name: str) -> str | None:
@@ -176,6 +207,13 @@ def _hipmri(name: str) -> Identity | None:
     patient = f"{int(found[1]):03d}"
     scan = f"case_{patient}_week_{int(found[2])}"
     return Identity(scan if found[3] is None else f"{scan}_slice_{int(found[3])}", patient, scan)
+
+
+def hipmri_slices(pairs: Pairs) -> bool:
+    """Whether every file bears the name of a 2D slice of the HipMRI study."""
+    files = [path for pair in pairs.pairs for path in (pair.prediction, pair.label) if path is not None]
+    found = [_HIPMRI.fullmatch(stem(path.name)) for path in files]
+    return bool(found) and all(one is not None and one[3] is not None for one in found)
 
 
 def _is_text(name: str) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import Fault, RunError
-from pipeline.evaluation.confusion import CaseCounts, slice_confusions
+from pipeline.evaluation.confusion import CaseCounts, SliceCounts, count_slices
 from pipeline.evaluation.distances import case_distances
 from pipeline.evaluation.masks import Rules, read_masks
 from pipeline.evaluation.pairing import MaskPair
@@ -157,7 +157,7 @@ def score_pair(pair: MaskPair, rules: Rules) -> Score:
     volume = math.prod(spacing) if spacing is not None and label.array.ndim == 3 else None
     counts = CaseCounts(
         pair.identity.case, pair.identity.scan, pair.identity.patient,
-        slice_confusions(masks[0], masks[1], len(values), axis=plane_of(label, rules.labels).axis), volume,
+        count_slices(masks[0], masks[1], len(values), axis=plane_of(label, rules.labels).axis), volume,
         case_distances(masks[0], masks[1], len(values), spacing, rules.tolerance),
     )  # fmt: skip
     return Score(counts, tuple(values), _digest([path for path in (pair.prediction, pair.label) if path is not None]))
@@ -198,9 +198,8 @@ def same_classes(scores: Sequence[Score]) -> tuple[list[int], list[CaseCounts]]:
     """
     held = {0}
     for score in scores:
-        pooled = score.counts.confusion.sum(axis=0)
-        there = pooled.any(axis=0) | pooled.any(axis=1)
-        held |= {value for value, holds in zip(score.values, there, strict=True) if holds}
+        there = score.counts.slices.tallies.sum(axis=(0, 1))
+        held |= {value for value, voxels in zip(score.values, there, strict=True) if voxels}
     values = sorted(held)
     return values, [_with_values(score, values) for score in scores]
 
@@ -209,12 +208,14 @@ def _with_values(score: Score, values: Sequence[int]) -> CaseCounts:
     one = score.counts
     own = [place for place, value in enumerate(score.values) if value in values]
     places = np.searchsorted(values, [score.values[place] for place in own])
-    confusion = np.zeros((len(one.confusion), len(values), len(values)), dtype=one.confusion.dtype)
-    confusion[:, places[:, np.newaxis], places] = one.confusion[:, own][:, :, own]
+    tallies = np.zeros((len(one.slices), 3, len(values)), dtype=np.int64)
+    tallies[:, :, places] = one.slices.tallies[:, :, own]
+    confusion = np.zeros((len(values), len(values)), dtype=np.int64)
+    confusion[np.ix_(places, places)] = one.slices.confusion[np.ix_(own, own)]
     distances = one.distances
     if distances is not None:
         figures = {name: np.full(len(values), np.nan) for name in distances.figures}
         for name, column in figures.items():
             column[places] = distances.figures[name][own]
         distances = replace(distances, figures=figures)
-    return replace(one, confusion=confusion, distances=distances)
+    return replace(one, slices=SliceCounts(tallies, confusion), distances=distances)

@@ -48,7 +48,7 @@ def figures(counts: list[CaseCounts]) -> list[Any]:
     for one in counts:
         assert one.distances is not None
         hd95, near = (one.distances.figures[name].tolist() for name in ("hd95", "surface_dice"))
-        told.append((one.case, one.patient, one.confusion.tolist(), one.voxel_volume_mm3, str(hd95), str(near)))
+        told.append((one.case, one.patient, one.slices.tallies.tolist(), one.voxel_volume_mm3, str(hd95), str(near)))
     return told
 
 
@@ -59,8 +59,8 @@ def nothing(*_: Any) -> None:
 def test_one_case_by_hand(predicted: list[PredictedCase]) -> None:
     found = count_case(predicted[2], RULES)
     assert (found.case, found.scan, found.patient) == ("c2", "c2", "p2")
-    assert found.confusion.shape == (4, 3, 3)
-    assert found.confusion[:, 1, 1].tolist() == [0, 16, 16, 0] and found.confusion[:, 0, 1].tolist() == [0, 8, 8, 0]
+    assert found.slices.tallies.shape == (4, 3, 3)
+    assert found.slices.tallies[:, :, 1].tolist() == [[0, 0, 0], [16, 16, 24], [16, 16, 24], [0, 0, 0]]
     assert found.voxel_volume_mm3 == 6.0
     assert found.distances is not None
     assert (found.distances.unit, found.distances.tolerance, found.distances.rank) == ("mm", 1.0, 3)
@@ -82,7 +82,7 @@ def test_a_slice_has_distances_in_its_plane_and_no_volume(
     label[2:4, 2:4] = 1
     path = write_nifti(tmp_path / "s.nii.gz", label, (1.0, 2.5))
     found = count_case(PredictedCase(make_case("s", label=path), np.roll(label, 2, 1), -1), RULES)
-    assert found.voxel_volume_mm3 is None and found.confusion.shape == (1, 3, 3) and found.distances is not None
+    assert found.voxel_volume_mm3 is None and len(found.slices) == 1 and found.distances is not None
     assert found.distances.rank == 2 and found.distances.figures["hd95"][1] == 5.0
 
 

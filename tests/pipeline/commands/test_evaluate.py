@@ -178,6 +178,31 @@ def test_results_are_not_replaced_unasked(score: Scored, masks: Path, capsys: py
     assert not (masks / "out/failures.csv").exists()
 
 
+def test_replaced_results_are_gone_when_every_case_fails(score: Scored, masks: Path) -> None:
+    assert score() == 0
+    kept = masks / "out/notes.txt"
+    kept.write_text("mine")
+    for path in (masks / "P").iterdir():
+        path.write_bytes(b"no mask")
+    assert score("--replace") == 2
+    assert {path.name for path in (masks / "out").iterdir()} == {"failures.csv", "notes.txt"}
+
+
+def test_a_result_that_cannot_be_removed(score: Scored, masks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (masks / "out/summary.json").mkdir(parents=True)
+    assert score("--replace") == 2
+    said = capsys.readouterr().err
+    assert "summary.json: cannot be removed" in said
+    assert "Traceback" not in said
+
+
+def test_results_stand_while_the_folders_do_not_pair(score: Scored, masks: Path) -> None:
+    assert score() == 0
+    (masks / "P/p1_a.nii.gz").unlink()
+    assert score("--replace") == 2
+    assert summary(masks)["n_cases"] == 4
+
+
 def test_an_out_that_cannot_be_a_folder(masks: Path, score: Scored, capsys: pytest.CaptureFixture[str]) -> None:
     (masks / "out").write_text("a file")
     assert score() == 2
@@ -202,6 +227,74 @@ def test_pixels_where_affines_mean_nothing(masks: Path, score: Scored) -> None:
     assert score("--ignore-affine") == 0
     assert summary(masks)["distances"]["unit"] == "pixels"
     assert rows(masks, "cases.csv")[0]["reference_ml"] == ""
+
+
+def hipmri_slices(tmp_path: Path, write_nifti: Writer, number: str = "_slice_0") -> list[str]:
+    """Arguments for a square of 6 x 6 pixels of 2 x 3 mm, and one that is two pixels off."""
+    mask = np.zeros((20, 20), dtype=np.uint8)
+    mask[5:11, 5:11] = 1
+    write_nifti(tmp_path / f"L/case_040_week_0{number}.nii.gz", mask, (2.0, 3.0))
+    write_nifti(tmp_path / f"P/case_040_week_0{number}.nii.gz", np.roll(mask, 2, axis=0), (2.0, 3.0))
+    return ["--predictions", str(tmp_path / "P"), "--labels", str(tmp_path / "L"), "--out", str(tmp_path / "out")]
+
+
+def test_slices_of_hipmri_are_in_pixels(
+    tmp_path: Path, write_nifti: Writer, make_config: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = hipmri_slices(tmp_path, write_nifti)
+    assert main([*folders, "--classes", "background,organ"]) == 0
+    assert summary(tmp_path)["distances"]["unit"] == "pixels"
+    assert [row["hd95"] for row in rows(tmp_path, "cases.csv")] == ["", "2"]
+    assert "HipMRI's 2D slices by their names, whose affine is undocumented" in capsys.readouterr().err
+    assert main([*folders, "--classes", "background,organ", "--ignore-affine", "--replace"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    changes = {"layout": "hipmri", "patient": None, "spacing_mm": [2.0, 3.0]}
+    config = make_config(data=changes)
+    assert main([*folders, "--config", str(config.path), "--replace"]) == 0
+    assert summary(tmp_path)["distances"]["unit"] == "mm"
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_other_names_are_in_mm(tmp_path: Path, write_nifti: Writer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*hipmri_slices(tmp_path, write_nifti, ""), "--classes", "background,organ"]) == 0
+    assert summary(tmp_path)["distances"]["unit"] == "mm"
+    assert [row["hd95"] for row in rows(tmp_path, "cases.csv")] == ["", "4"]
+    assert "warning" not in capsys.readouterr().err
+
+
+@pytest.fixture
+def nested(tmp_path: Path, write_nifti: Writer) -> Path:
+    """A dataset of two patients' folders, and flat predictions and labels as a run names them."""
+    for patient in ("p01", "p02"):
+        for week in ("week1", "week2"):
+            mask = np.eye(4, dtype=np.uint8)[..., np.newaxis].repeat(2, axis=2)
+            for side in ("images", "labels"):
+                write_nifti(tmp_path / "data" / side / patient / f"{week}.nii.gz", mask)
+            for side in "PL":
+                write_nifti(tmp_path / side / f"{patient}_{week}.nii.gz", mask)
+    return tmp_path
+
+
+NESTED = {"root": "data", "images": "images", "labels": "labels", "patient": "^([^/]+)/"}
+
+
+def test_nested_folders_say_whose_flat_predictions_are(
+    nested: Path, make_config: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = ["--predictions", str(nested / "P"), "--labels", str(nested / "L"), "--out", str(nested / "out")]
+    config = ["--config", str(make_config(data=NESTED).path)]
+    assert main([*folders, *config]) == 0
+    found = [(row["patient"], row["scans"]) for row in rows(nested, "patients.csv") if row["class_id"] == "0"]
+    assert found == [("p01", "2"), ("p02", "2")]
+    (nested / "data").rename(nested / "elsewhere")
+    capsys.readouterr()
+    assert main([*folders, *config, "--replace"]) == 2
+    said = capsys.readouterr().err
+    assert "names that are not understood: p01_week1.nii.gz" in said
+    assert "data.root" in said
+    assert "--patient REGEX" in said
+    assert main([*folders, *config, "--replace", "--patient", "^(p..)_"]) == 0
+    assert summary(nested)["n_patients"] == 2
 
 
 def test_classes_from_a_config(masks: Path, score: Scored, make_config: Callable[..., Any]) -> None:

@@ -80,6 +80,18 @@ def test_results_are_kept_until_they_may_be_replaced(
     assert "3 had been predicted before" in capsys.readouterr().err
 
 
+def test_replaced_results_are_gone_when_nothing_can_be_scored(
+    make_run: Maker, evaluate: Callable[..., int], data: Path
+) -> None:  # fmt: skip
+    run = make_run()
+    assert evaluate("--run", run) == 0
+    for path in (data / "i").iterdir():
+        path.write_bytes(b"no image")
+    assert evaluate("--run", run, "--replace") == 2
+    assert not (data / "out/summary.json").exists()
+    assert not (data / "out/cases.csv").exists()
+
+
 def test_without_labels(make_run: Maker, evaluate: Callable[..., int], data: Path) -> None:
     assert evaluate("--run", make_run(), labels=False) == 0
     assert not (data / "out/summary.json").exists()

@@ -22,7 +22,7 @@ import torch
 import pipeline.commands.folds
 import pipeline.commands.stages
 from pipeline.commands import folds
-from pipeline.evaluation.confusion import CaseCounts, slice_confusions
+from pipeline.evaluation.confusion import CaseCounts, count_slices
 from pipeline.evaluation.distances import case_distances
 from pipeline.evaluation.surfaces import surface_figures
 from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
@@ -219,11 +219,12 @@ def test_counts_of_a_version_without_distances_are_made_anew(
 def test_counts_survive_a_checkpoint(tmp_path: Path, with_distances: bool) -> None:
     reference, prediction = np.array([[0, 1, 1, 2, 0]]), np.array([[0, 1, 1, 1, 0]])
     distances = case_distances(reference, prediction, 3, (1.5, 2.0), 1.0) if with_distances else None
-    counts = CaseCounts("c", "s", "p", slice_confusions(reference, prediction, 3), None, distances)
+    counts = CaseCounts("c", "s", "p", count_slices(reference, prediction, 3), None, distances)
     save_checkpoint(tmp_path / "counts.pt", {"counts": [folds._plain(counts)]})
     (back,) = [folds._counts(one) for one in load_checkpoint(tmp_path / "counts.pt")["counts"]]
     assert (back.case, back.scan, back.patient, back.voxel_volume_mm3) == ("c", "s", "p", None)
-    np.testing.assert_array_equal(back.confusion, counts.confusion)
+    np.testing.assert_array_equal(back.slices.tallies, counts.slices.tallies)
+    np.testing.assert_array_equal(back.slices.confusion, counts.slices.confusion)
     assert (back.distances is None) is not with_distances
     if back.distances is not None and distances is not None:
         assert (back.distances.unit, back.distances.tolerance, back.distances.rank) == ("mm", 1.0, 2)
@@ -292,3 +293,13 @@ def test_other_data_or_other_folds_are_not_gone_on_with(
     nib.save(nib.Nifti1Image(image.get_fdata(dtype=np.float32) + 1, image.affine), tmp_path / "images/p5.nii.gz")
     assert study.run("--out", tmp_path / "run", "--resume") == 2
     assert "not those that the run was started with" in capsys.readouterr().err
+
+
+def test_counts_in_another_form_are_not_read(tmp_path: Path) -> None:
+    """A version that kept a confusion matrix a slice wrote them under another name."""
+    reference = np.array([[0, 1]])
+    distances = case_distances(reference, reference, 2, None, 1.0)
+    saved = folds._plain(CaseCounts("c", "s", "p", count_slices(reference, reference, 2), None, distances))
+    assert folds._measured(saved)
+    old = {**without(saved, "slices"), "confusion": torch.tensor([[[1, 0], [0, 1]]])}
+    assert not folds._measured(old)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.commands.scoring_plan import Plan, plan_from
@@ -15,7 +16,8 @@ from pipeline.errors import ConfigError, DataError, Fault, Faults
 
 
 def plan(**given: Any) -> Plan:
-    names = ("config", "classes", "dataset_json", "label_map", "prediction_map", "tolerance", "case", "patient", "scan")
+    names = ("run", "config", "classes", "dataset_json", "label_map", "prediction_map", "tolerance", "case", "patient",
+             "scan")  # fmt: skip
     return plan_from(argparse.Namespace(**{**dict.fromkeys(names), "ignore_affine": False, **given}))
 
 
@@ -43,6 +45,9 @@ def test_maps() -> None:
         ({"classes": "a,,b"}, "--classes"),
         ({"classes": "a,b,a"}, "--classes"),
         ({"classes": "a"}, "--classes"),
+        ({"classes": "a,b..c"}, "--classes.*'b..c'"),
+        ({"classes": "a,b/c"}, "--classes.*'b/c'"),
+        ({"classes": ",".join(map(str, range(256)))}, "--classes.*256 classes, expected 2 to 255"),
         ({"label_map": "4:3"}, "--label-map"),
         ({"label_map": "4=3,4=2"}, "--label-map"),
         ({"prediction_map": "-1=3"}, "--prediction-map"),
@@ -80,6 +85,12 @@ def test_a_dataset_json_of_either_form(tmp_path: Path, labels: dict[str, Any]) -
         ({"labels": {"background": 0, "whole": [1, 2], "ignore": 3}}, "ignored: ignore, whole"),
         ({"labels": {"background": 0, "bone": 2}}, "without a gap"),
         ({"labels": {"background": 0, "bone": "x"}}, "not names of whole numbers"),
+        ({"labels": {"0": "background", "1": "organ", "2": "organ"}}, "named twice: 'organ'"),
+        ({"labels": {"background": 0, "../bone": 1}}, "no file name: '../bone'"),
+        ({"labels": {"background": 0, "a/b": 1}}, "no file name: 'a/b'"),
+        ({"labels": {"background": 0, "x" * 101: 1}}, "100 bytes at most"),
+        ({"labels": {"background": 0, "x\ud800": 1}}, "no file name"),
+        ({"labels": {f"c{value}": value for value in range(256)}}, "256 classes, expected 2 to 255"),
     ],
 )
 def test_a_dataset_json_that_names_no_classes(tmp_path: Path, content: dict[str, Any], words: str) -> None:
@@ -88,6 +99,13 @@ def test_a_dataset_json_that_names_no_classes(tmp_path: Path, content: dict[str,
     with pytest.raises(DataError, match=words) as caught:
         plan(dataset_json=path)
     assert str(path) in str(caught.value)
+
+
+def test_a_dataset_json_of_as_many_classes_as_there_may_be(tmp_path: Path) -> None:
+    path = tmp_path / "dataset.json"
+    path.write_text(json.dumps({"labels": {f"{'x' * 97}{value:03}": value for value in range(255)}}))
+    found = plan(dataset_json=path).classes
+    assert found is not None and len(found) == 255
 
 
 def test_a_dataset_json_that_is_not_there(tmp_path: Path) -> None:
@@ -113,6 +131,17 @@ def test_a_config_gives_its_rules(make_config: Callable[..., Any]) -> None:
     assert own.rules.labels.ignore_affine
     assert own.rules.predictions.ignore_affine
     assert not own.rules.knows_spacing
+
+
+def test_what_a_run_predicts_is_not_its_dataset(
+    tmp_path: Path, make_config: Callable[..., Any], write_nifti: Callable[..., Path]
+) -> None:
+    for side in ("images", "labels"):
+        write_nifti(tmp_path / side / "p1/a.nii.gz", np.zeros((2, 2), np.uint8))
+    config = make_config(data={"images": "images", "labels": "labels", "patient": "^([^/_]+)"}).path
+    assert plan(config=config).naming.identity("p1_a") == ("p1_a", "p1", "p1_a")
+    of_run = plan(config=config, run=[tmp_path / "run"]).naming
+    assert (of_run.known, of_run.unknown) == ({}, "")
 
 
 def test_hipmri_names_say_all(make_config: Callable[..., Any]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.load import Config, load_config
@@ -136,6 +136,8 @@ values = st.recursive(
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(value=float("inf"), title="a")
+@example(value=[-float("inf")], title="a")
 @given(value=values, title=plain)
 def test_any_value_reads_back(load: Load, value: Any, title: str) -> None:
     config = load()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.errors import DataError
 from pipeline.evaluation import bootstrap
 from pipeline.evaluation.aggregation import METRICS, Evaluation, evaluate
-from pipeline.evaluation.confusion import CaseCounts, slice_confusions
+from pipeline.evaluation.confusion import CaseCounts, SliceCounts, count_slices
 
 CLASSES = ["background", "bone", "rectum"]
 
@@ -25,12 +25,12 @@ def two(*found: tuple[int, int], scan: str, patient: str, lost: int = 2) -> Case
     confusion[0, 0] = 20
     for label, (true, false_positive) in enumerate(found, start=1):
         confusion[label, label], confusion[label, 0], confusion[0, label] = true, lost - true, false_positive
-    return CaseCounts(f"{patient}_{scan}", scan, patient, confusion[np.newaxis])
+    return CaseCounts(f"{patient}_{scan}", scan, patient, SliceCounts.of(confusion[np.newaxis]))
 
 
 def only(tp: int, fp: int, fn: int, *, scan: str, patient: str, case: str = "") -> CaseCounts:
     """One slice with a background and one class."""
-    return CaseCounts(case or f"{patient}_{scan}", scan, patient, np.array([[[9, fp], [fn, tp]]]))
+    return CaseCounts(case or f"{patient}_{scan}", scan, patient, SliceCounts.of(np.array([[[9, fp], [fn, tp]]])))
 
 
 def random_counts(seed: int, n_cases: int = 14, n_patients: int = 4) -> list[CaseCounts]:
@@ -41,7 +41,7 @@ def random_counts(seed: int, n_cases: int = 14, n_patients: int = 4) -> list[Cas
         shape = (2, 3, 3, int(rng.integers(1, 3)))
         reference, prediction = rng.integers(3, size=shape) * (rng.random(shape) < 0.3)
         patient, scan = f"p{rng.integers(n_patients)}", f"s{rng.integers(2)}"
-        counts.append(CaseCounts(f"c{index}", scan, patient, slice_confusions(reference, prediction, 3), 1.5))
+        counts.append(CaseCounts(f"c{index}", scan, patient, count_slices(reference, prediction, 3), 1.5))
     return counts
 
 
@@ -100,8 +100,8 @@ def test_background_is_in_no_mean() -> None:
 def test_foreground_is_the_mean_over_the_classes_that_occur() -> None:
     counts = [only(1, 0, 1, scan="1", patient="A")]
     confusion = np.zeros((1, 3, 3), int)
-    confusion[0, :2, :2] = counts[0].confusion[0]
-    found = evaluate([CaseCounts("c", "1", "A", confusion)], CLASSES)
+    confusion[0, :2, :2] = counts[0].slices.confusion
+    found = evaluate([CaseCounts("c", "1", "A", SliceCounts.of(confusion))], CLASSES)
     foreground = found.summary["levels"]["scan"]["foreground"]["dice"]
     assert foreground == {"mean": pytest.approx(2 / 3), "interval": None, "n_classes": 1, "n_patients": 1}
     rectum = dice_of(found, "scan", "rectum")
@@ -112,9 +112,7 @@ def test_difference_in_ml_leaves_out_what_is_empty_on_both_sides() -> None:
     # 500 mm3 a voxel. Patient A: 4 voxels for 2, +1 ml. B: spurious, 2 voxels, +1 ml. C: nothing, nothing predicted.
     # D: 1 voxel for 5, -2 ml.
     made = {"A": (2, 2, 0), "B": (0, 2, 0), "C": (0, 0, 0), "D": (1, 0, 4)}
-    counts = [
-        CaseCounts(name, name, name, only(*one, scan="", patient="").confusion, 500.0) for name, one in made.items()
-    ]
+    counts = [CaseCounts(name, name, name, only(*one, scan="", patient="").slices, 500.0) for name, one in made.items()]
     found = evaluate(counts, ["background", "bone"]).summary["levels"]["patient"]["classes"]["bone"]
     assert found["difference_ml"]["n"] == 3
     assert found["difference_ml"]["mean"] == pytest.approx((1 + 1 - 2) / 3)
@@ -135,7 +133,7 @@ def test_two_patients_have_the_interval_that_can_be_worked_out() -> None:
 
 def test_a_class_of_one_patient_has_no_interval() -> None:
     counts = [two((1, 0), (1, 0), scan="1", patient="A"), two((2, 0), (0, 0), scan="1", patient="B")]
-    counts[1].confusion[0, 2] = 0  # no rectum in the reference of B
+    counts[1].slices.tallies[0, :2, 2] = 0  # no rectum in the reference of B
     found = evaluate(counts, CLASSES)
     assert dice_of(found, "patient", "rectum")["n_patients"] == 1
     assert dice_of(found, "patient", "rectum")["interval"] is None
@@ -241,7 +239,7 @@ def test_counts_that_cannot_be_evaluated() -> None:
 
 
 def test_a_single_class_has_no_foreground() -> None:
-    found = evaluate([CaseCounts("c", "s", "p", np.array([[[4]]]))], ["background"])
+    found = evaluate([CaseCounts("c", "s", "p", SliceCounts.of(np.array([[[4]]])))], ["background"])
     assert found.summary["levels"]["slice"]["foreground"]["dice"] == {
         "mean": None, "interval": None, "n_classes": 0, "n_patients": 0,
     }  # fmt: skip

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import DataError
-from pipeline.evaluation.confusion import CaseCounts, slice_confusions
+from pipeline.evaluation.confusion import CaseCounts, SliceCounts, count_slices, slice_confusions
 
 ROOT = Path(__file__).parents[3]
 
@@ -118,13 +118,32 @@ def test_masks_that_cannot_be_compared_are_refused(reference: np.ndarray, predic
 @pytest.mark.parametrize("shape", [(2, 2), (1, 2, 3), (1, 1, 2, 2)])
 def test_case_counts_refuse_another_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="expected \\(S, K, K\\)"):
-        CaseCounts("case", "scan", "patient", np.zeros(shape, int))
+        SliceCounts.of(np.zeros(shape, int))
+
+
+@pytest.mark.parametrize(("tallies", "confusion"), [((1, 3, 2), (3, 3)), ((1, 2, 2), (2, 2)), ((1, 3, 2), (2, 3))])
+def test_counts_that_do_not_fit(tallies: tuple[int, ...], confusion: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="expected \\(S, 3, K\\)"):
+        SliceCounts(np.zeros(tallies, int), np.zeros(confusion, int))
+
+
+def test_the_tallies_of_slices_by_hand() -> None:
+    reference = np.array([[[0, 1], [1, 2]], [[0, 0], [2, 2]]])  # two slices of 2 x 2
+    prediction = np.array([[[0, 1], [2, 2]], [[1, 0], [2, 0]]])
+    found = count_slices(reference, prediction, 3, axis=0)
+    assert found.tallies.tolist() == [[[1, 1, 1], [1, 2, 1], [1, 1, 2]], [[1, 0, 1], [2, 0, 2], [2, 1, 1]]]
+    assert found.confusion.tolist() == [[2, 1, 0], [0, 1, 1], [1, 0, 2]]
+    assert len(found) == 2
+    assert found.tallies.dtype == found.confusion.dtype == np.int64
+    same = SliceCounts.of(slice_confusions(reference, prediction, 3, axis=0))
+    np.testing.assert_array_equal(same.tallies, found.tallies)
+    np.testing.assert_array_equal(same.confusion, found.confusion)
 
 
 @pytest.mark.parametrize("volume", [0.0, -1.0, float("nan"), float("inf")])
 def test_case_counts_refuse_a_volume_that_is_none(volume: float) -> None:
     with pytest.raises(ValueError, match="voxel_volume_mm3"):
-        CaseCounts("case", "scan", "patient", np.zeros((1, 2, 2), int), volume)
+        CaseCounts("case", "scan", "patient", SliceCounts.of(np.zeros((1, 2, 2), int)), volume)
 
 
 def test_the_room_needs_neither_torch_nor_monai() -> None:

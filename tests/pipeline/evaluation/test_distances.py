@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.evaluation import levels, tables
 from pipeline.evaluation.aggregation import Evaluation, evaluate
-from pipeline.evaluation.confusion import CaseCounts, slice_confusions
+from pipeline.evaluation.confusion import CaseCounts, SliceCounts, count_slices
 from pipeline.evaluation.distances import DISTANCES, CaseDistances, case_distances
 
 CLASSES = ["background", "bone", "rectum"]
@@ -124,15 +124,15 @@ NONE = np.nan
 #            slice a2              4               none: both empty
 # A, scan 2, slice a3              none            10: missed, the diagonal
 # B, scan 1, volume b              7               3
-SLICE = np.array([[[9, 0, 1], [0, 1, 0], [0, 0, 0]]])
-PLAIN = np.array([[[9, 0, 0], [0, 1, 0], [0, 0, 0]]])
-MISS = np.array([[[9, 0, 0], [0, 0, 0], [2, 0, 0]]])
-FULL = np.array([[[9, 0, 0], [0, 1, 0], [0, 0, 1]]])
+SLICE = SliceCounts.of(np.array([[[9, 0, 1], [0, 1, 0], [0, 0, 0]]]))
+PLAIN = SliceCounts.of(np.array([[[9, 0, 0], [0, 1, 0], [0, 0, 0]]]))
+MISS = SliceCounts.of(np.array([[[9, 0, 0], [0, 0, 0], [2, 0, 0]]]))
+BOTH = SliceCounts.of(np.array([[[9, 0, 0], [0, 1, 0], [0, 0, 1]], [[9, 0, 0], [0, 1, 0], [0, 0, 0]]]))
 COUNTS = [
     CaseCounts("a1", "1", "A", SLICE, None, measured({"hd95": [NONE, 1, NONE]})),
     CaseCounts("a2", "1", "A", PLAIN, None, measured({"hd95": [NONE, 4, NONE]})),
     CaseCounts("a3", "2", "A", MISS, None, measured({"hd95": [NONE, NONE, 10], "surface_dice": [NONE, NONE, 0]})),
-    CaseCounts("b", "1", "B", np.concatenate([FULL, PLAIN]), None, measured({"hd95": [NONE, 7, 3]}, rank=3)),
+    CaseCounts("b", "1", "B", BOTH, None, measured({"hd95": [NONE, 7, 3]}, rank=3)),
 ]
 
 
@@ -173,7 +173,7 @@ def test_the_table_of_empty_classes_reaches_every_csv() -> None:
     mask[1, 1:3] = 1
     pairs = {"both_empty": (empty, empty), "spurious": (empty, mask), "missed": (mask, empty), "present": (mask, mask)}
     counts = [
-        CaseCounts(name, name, name, slice_confusions(*pair, 2), None, case_distances(*pair, 2, spacing, 1.0))
+        CaseCounts(name, name, name, count_slices(*pair, 2), None, case_distances(*pair, 2, spacing, 1.0))
         for name, pair in pairs.items()
     ]
     found = evaluate(counts, ["background", "bone"], resamples=10)
@@ -202,7 +202,7 @@ def test_the_order_of_the_cases_changes_nothing(seed: int, order: list[int]) -> 
         masks = rng.integers(0, 3, size=(2, 4, 4), dtype=np.uint8)
         distances = case_distances(masks[0], masks[1], 3, (1.0, 2.0), 1.0)
         names = (f"c{number}", f"s{number % 3}", f"p{number % 2}")
-        counts.append(CaseCounts(*names, slice_confusions(masks[0], masks[1], 3), None, distances))
+        counts.append(CaseCounts(*names, count_slices(masks[0], masks[1], 3), None, distances))
     first, second = (evaluate(one, CLASSES, resamples=20) for one in (counts, [counts[place] for place in order]))
     assert first.summary == second.summary
     assert (first.cases, first.scans, first.patients) == (second.cases, second.scans, second.patients)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.evaluation.aggregation import evaluate
-from pipeline.evaluation.confusion import CaseCounts
+from pipeline.evaluation.confusion import CaseCounts, SliceCounts
 from pipeline.evaluation.folds import fold_figures, fold_table
 
 CLASSES = ("background", "a", "b")
@@ -22,7 +22,7 @@ def counts(name: str, both: int, only: int, *, shows_b: bool = True) -> CaseCoun
     confusion[0, 0, 0], confusion[0, 1, 1], confusion[0, 1, 0] = 50, both, only
     if shows_b:
         confusion[0, 2, 2], confusion[0, 2, 0] = 2, 2
-    return CaseCounts(name, name, name, confusion)
+    return CaseCounts(name, name, name, SliceCounts.of(confusion))
 
 
 # Dice of a, 2 both / (2 both + only): 0.8, 0.5 and 1; of b, 4 / 6 where it is shown.
@@ -85,7 +85,7 @@ def test_a_line_a_fold(figures: dict[str, Any]) -> None:
 def test_classes_that_do_not_fit_are_left_out() -> None:
     classes = ("background", *(f"a long name of class {number}" for number in range(12)))
     confusion = np.eye(13, dtype=int)[None] * 3
-    summary = evaluate([CaseCounts("p", "p", "p", confusion)], classes, resamples=100).summary
+    summary = evaluate([CaseCounts("p", "p", "p", SliceCounts.of(confusion))], classes, resamples=100).summary
     figures = fold_figures([summary, summary], [1, 2])
     narrow, wide = (fold_table(figures, classes, width=width).splitlines() for width in (80, 200))
     assert max(map(len, narrow)) <= 80 < max(map(len, wide)) <= 200

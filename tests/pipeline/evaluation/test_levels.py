@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from pipeline.evaluation import levels
-from pipeline.evaluation.confusion import CaseCounts
+from pipeline.evaluation.confusion import CaseCounts, SliceCounts
 
 
-def one_class(true: int, false_positive: int = 0, false_negative: int = 0) -> np.ndarray:
-    """Confusion (1, 2, 2) of one slice with a background and a class; ten voxels of background are found."""
-    return np.array([[[10, false_positive], [false_negative, true]]])
+def one_class(true: int, false_positive: int = 0, false_negative: int = 0) -> SliceCounts:
+    """Counts of one slice with a background and a class; ten voxels of background are found."""
+    return SliceCounts.of(np.array([[[10, false_positive], [false_negative, true]]]))
 
 
 # Patient A: scan 1 of two slice files, scan 2 of one. Patient B: a volume of two slices, its scan named as A's first.
@@ -23,7 +23,7 @@ COUNTS = [
     CaseCounts("a1", "1", "A", one_class(1, 0, 1), 2.0),
     CaseCounts("a2", "1", "A", one_class(3, 2, 0), 500.0),
     CaseCounts("a3", "2", "A", one_class(0, 4, 0), 2.0),
-    CaseCounts("b", "1", "B", np.concatenate([one_class(0, 0, 2), one_class(2)]), None),
+    CaseCounts("b", "1", "B", SliceCounts.of(np.array([[[10, 0], [2, 0]], [[10, 0], [0, 2]]])), None),
 ]
 NONE = np.nan
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DataError, Faults
-from pipeline.evaluation.pairing import Identity, Naming, Pairs, find_pairs
+from pipeline.evaluation.pairing import Identity, MaskPair, Naming, Pairs, find_pairs, hipmri_slices
 
 
 def folders(tmp_path: Path, predictions: Sequence[str], labels: Sequence[str]) -> tuple[Path, Path]:
@@ -57,11 +57,10 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
     with pytest.raises(Faults) as caught:
         find_pairs(*made, Naming(patient=r"(\d)"))
     told = [str(fault) for fault in caught.value.faults]
-    assert len(told) == 4
+    assert len(told) == 3
     assert "names that are not understood: z.nii" in told[0]
     assert "two files for one case: a1.nii and a1.nii.gz" in told[1]
-    assert "names that are not understood: y.nii" in told[2]
-    assert "1 of 2 labels have no prediction" in told[3]
+    assert "2 of 3 labels have no prediction" in told[2]
 
 
 def test_folders_that_cannot_be_scored(tmp_path: Path) -> None:
@@ -90,6 +89,61 @@ def test_the_predictions_name_says_whose_it_is(tmp_path: Path) -> None:
     made = folders(tmp_path, ["p1_7.nii"], ["seg_7.nii"])
     (pair,) = find_pairs(*made, Naming(case=r"_(\d+)$", patient=r"^([^_]+)_")).pairs
     assert pair.identity == Identity("7", "p1", "7")
+
+
+def test_a_label_need_not_say_whose_it_is(tmp_path: Path) -> None:
+    made = folders(tmp_path, ["p1_w2_7.nii", "p2_w1_8.nii"], ["7.nii", "seg_8.nii", "p3_w1_9.nii"])
+    naming = Naming(case=r"(\d+)$", patient=r"^(p\d)_", scan=r"_(w\d)_")
+    pairs = find_pairs(*made, naming, count_missing=True).pairs
+    assert [pair.identity for pair in pairs] == [("7", "p1", "w2"), ("8", "p2", "w1"), ("9", "p3", "w1")]
+    made[0].joinpath("p1_w2_7.nii").unlink()  # now nothing says whose 7 is
+    with pytest.raises(DataError, match=r"names that are not understood: 7\.nii") as caught:
+        find_pairs(*made, naming, count_missing=True)
+    assert str(made[1]) in str(caught.value)
+
+
+KNOWN = {"caf\u00e9_1": Identity("caf\u00e9_1", "P", "S")}
+
+
+@pytest.mark.parametrize(
+    ("naming", "name", "identity"),
+    [
+        (Naming(patient="^(.)", known=KNOWN), "caf\u00e9_1", ("caf\u00e9_1", "P", "S")),
+        (Naming(patient="^(.)", known=KNOWN), "cafe\u0301_1", ("caf\u00e9_1", "P", "S")),  # the same, decomposed
+        (Naming(case="^m_(.*)", known=KNOWN), "m_caf\u00e9_1", ("caf\u00e9_1", "P", "S")),
+        (Naming(case="(.)$", known=KNOWN), "caf\u00e9_1", ("1", "P", "S")),
+        (Naming(case="^m_(.*)", known=KNOWN), "caf\u00e9_1", None),
+        (Naming(patient="^(.)", known=KNOWN), "x_1", ("x_1", "x", "x_1")),
+        (Naming(patient="^(.)", known=KNOWN, unknown="do this"), "x_1", None),
+    ],
+)
+def test_what_is_known_comes_first(naming: Naming, name: str, identity: tuple[str, str, str] | None) -> None:
+    assert naming.identity(name) == identity
+
+
+def test_what_to_do_about_unknown_names(tmp_path: Path) -> None:
+    made = folders(tmp_path, ["a.nii", "b.nii"], ["a.nii", "b.nii"])
+    with pytest.raises(DataError, match=r"not understood: b\.nii\. do this") as caught:
+        find_pairs(*made, Naming(known={"a": Identity("a", "P", "S")}, unknown="do this"))
+    assert str(made[0]) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "labels", "expected"),
+    [
+        (["case_040_week_2_slice_17"], ["seg_040_week_2_slice_17"], True),
+        (["case_040_week_2"], ["seg_040_week_2_slice_17"], False),
+        (["case_040_week_2_slice_17"], ["Case_040_Week2_SEMANTIC_LFOV"], False),
+        (["case_040_week_2_slice_17", "a"], ["seg_040_week_2_slice_17", "a"], False),
+        ([None], ["seg_040_week_2_slice_17"], True),
+        ([], [], False),
+    ],
+)
+def test_the_slices_of_hipmri(predictions: list[str | None], labels: list[str], expected: bool) -> None:
+    names = zip(predictions, labels, strict=True)
+    pairs = [MaskPair(Identity("c", "p", "s"), Path(f"P/{one}.nii.gz") if one else None, Path(f"L/{other}.nii.gz"))
+             for one, other in names]  # fmt: skip
+    assert hipmri_slices(Pairs(tuple(pairs), ())) is expected
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import Fault, Faults
-from pipeline.evaluation.confusion import CaseCounts, slice_confusions
+from pipeline.evaluation.confusion import CaseCounts, SliceCounts, count_slices, slice_confusions
 from pipeline.evaluation.masks import Rules, read_masks
 from pipeline.evaluation.pairing import Identity, MaskPair
 from pipeline.evaluation.scoring import Failure, Score, same_classes, score_pair, score_pairs
@@ -47,7 +47,9 @@ def test_a_volume_is_counted_and_measured(pair: Callable[..., MaskPair]) -> None
     label, prediction = volumes()
     found = score_pair(pair(label, prediction), Rules(classes=3, tolerance=2.5)).counts
     assert (found.case, found.patient, found.scan) == ("a", "pa", "sa")
-    np.testing.assert_array_equal(found.confusion, slice_confusions(label, prediction, 3, axis=2))  # 4 mm apart
+    np.testing.assert_array_equal(
+        found.slices.tallies, count_slices(label, prediction, 3, axis=2).tallies
+    )  # 4 mm apart
     assert found.voxel_volume_mm3 == pytest.approx(24)
     assert found.distances is not None
     expected = surface_figures(label, prediction, [1, 2], SPACING, 2.5)
@@ -70,7 +72,7 @@ def test_a_slice_has_no_volume(pair: Callable[..., MaskPair]) -> None:
     label, prediction = (mask[..., :1] for mask in volumes())
     found = score_pair(pair(label, prediction), Rules(classes=3)).counts
     assert found.voxel_volume_mm3 is None
-    assert found.confusion.shape == (1, 3, 3)
+    assert found.slices.tallies.shape == (1, 3, 3)
     assert found.distances is not None
     assert found.distances.rank == 2
     expected = surface_figures(label[..., 0], prediction[..., 0], [1, 2], SPACING[:2], 2.0)
@@ -81,7 +83,7 @@ def test_a_missing_prediction_counts_as_empty(pair: Callable[..., MaskPair]) -> 
     label = np.zeros((3, 3, 3), dtype=np.uint8)
     label[1, 1, 1] = 1
     found = score_pair(pair(label, None), Rules(classes=2)).counts
-    assert found.confusion.sum(axis=0).tolist() == [[26, 0], [1, 0]]
+    assert found.slices.confusion.tolist() == [[26, 0], [1, 0]]
     assert found.distances is not None
     assert found.distances.figures["hd95"][1] == pytest.approx(np.linalg.norm([6, 9, 12]))
 
@@ -93,7 +95,7 @@ def test_maps_rename_each_side_by_itself(pair: Callable[..., MaskPair]) -> None:
     )
     found = score_pair(pair(label, prediction), rules).counts
     renamed = np.array([0, 2, 1])[label], np.array([0, 1, 0])[prediction]
-    np.testing.assert_array_equal(found.confusion.sum(axis=0), slice_confusions(*renamed, 3).sum(axis=0))
+    np.testing.assert_array_equal(found.slices.confusion, slice_confusions(*renamed, 3).sum(axis=0))
 
 
 def moved(label: np.ndarray) -> tuple[np.ndarray, tuple[float, ...]]:
@@ -168,17 +170,19 @@ def test_found_values_equal_a_recount(pair: Callable[..., MaskPair], high: int) 
     assert values == [0, 1, 3, high]
     for one, (label, prediction) in zip(counts, masks, strict=True):
         places = [np.searchsorted(values, mask) for mask in (label, prediction)]
-        np.testing.assert_array_equal(one.confusion, slice_confusions(places[0], places[1], 4, axis=2))
+        expected_counts = slice_confusions(places[0], places[1], 4, axis=2)
+        np.testing.assert_array_equal(one.slices.confusion, expected_counts.sum(axis=0))
+        np.testing.assert_array_equal(one.slices.tallies, SliceCounts.of(expected_counts).tallies)
         expected = surface_figures(places[0], places[1], [1, 2, 3], SPACING, 2.0)
         assert one.distances is not None
         np.testing.assert_allclose(one.distances.figures["hd95"], [np.nan, *expected.hd95])
 
 
 def test_found_values_always_hold_the_background() -> None:
-    counts = CaseCounts("a", "s", "p", np.array([[[0, 0], [0, 8]]]))
+    counts = CaseCounts("a", "s", "p", SliceCounts.of(np.array([[[0, 0], [0, 8]]])))
     values, (one,) = same_classes([Score(counts, (0, 1), b"")])
     assert values == [0, 1]
-    assert one.confusion.tolist() == [[[0, 0], [0, 8]]]
+    assert one.slices.confusion.tolist() == [[0, 0], [0, 8]]
 
 
 @pytest.mark.parametrize("patience", [3600.0, 0.0])
@@ -199,9 +203,7 @@ def test_a_bad_pair_stops_no_other(
     for seed, one in enumerate(found):
         if isinstance(one, Score):
             assert one.counts.case == str(seed)
-            np.testing.assert_array_equal(
-                one.counts.confusion.sum(axis=0), slice_confusions(*volumes(seed), 3).sum(axis=0)
-            )
+            np.testing.assert_array_equal(one.counts.slices.confusion, slice_confusions(*volumes(seed), 3).sum(axis=0))
 
 
 def test_the_digest_follows_the_files(pair: Callable[..., MaskPair]) -> None:

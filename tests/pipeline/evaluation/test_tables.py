@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.evaluation import tables
 from pipeline.evaluation.aggregation import Evaluation, evaluate
-from pipeline.evaluation.confusion import CaseCounts
+from pipeline.evaluation.confusion import CaseCounts, SliceCounts
 
 SIX = ["background", "body", "bone", "bladder", "rectum", "prostate"]
 
@@ -23,7 +23,7 @@ def six_classes(n_patients: int = 3, n_cases: int = 8) -> list[CaseCounts]:
             confusion = rng.integers(1, 9, size=(1, 6, 6)) + 60 * np.eye(6, dtype=int)
             if index == 1:
                 confusion[:, 5, :], confusion[:, :, 4] = 0, 0  # the prostate is spurious, the rectum missed
-            counts.append(CaseCounts(f"p{patient}_{index}", "s", f"p{patient}", confusion, 2.0))
+            counts.append(CaseCounts(f"p{patient}_{index}", "s", f"p{patient}", SliceCounts.of(confusion), 2.0))
     return counts
 
 
@@ -61,8 +61,8 @@ def test_csv_reads_back(found: Evaluation, write: object, columns: tuple[str, ..
 
 def test_csv_of_a_case_by_hand() -> None:
     # Class "bone, left": 3 voxels found, 1 too many, 1 lost, 250 mm3 each: 1 ml, 1 ml. Nothing of the "α" class.
-    confusion = np.array([[[5, 1, 0], [1, 3, 0], [0, 0, 0]]])
-    found = evaluate([CaseCounts('case "1"', "s", "p", confusion, 250.0)], ["background", "bone, left", "α"])
+    slices = SliceCounts.of(np.array([[[5, 1, 0], [1, 3, 0], [0, 0, 0]]]))
+    found = evaluate([CaseCounts('case "1"', "s", "p", slices, 250.0)], ["background", "bone, left", "α"])
     assert tables.cases_csv(found).splitlines() == [
         "case,scan,patient,slices,class_id,class,reference_voxels,predicted_voxels,reference_ml,predicted_ml,"
         "difference_ml,relative_difference,dice,dice_with_empty,iou,precision,recall,hd95,hd95_pooled,assd,"
@@ -75,9 +75,9 @@ def test_csv_of_a_case_by_hand() -> None:
 
 
 def test_csv_without_spacing_has_no_ml() -> None:
-    confusion = np.array([[[5, 1], [1, 3]]])
+    slices = SliceCounts.of(np.array([[[5, 1], [1, 3]]]))
     (row,) = list(
-        csv.DictReader(io.StringIO(tables.scans_csv(evaluate([CaseCounts("c", "s", "p", confusion)], ["b", "x"]))))
+        csv.DictReader(io.StringIO(tables.scans_csv(evaluate([CaseCounts("c", "s", "p", slices)], ["b", "x"]))))
     )[1:]
     assert (row["reference_ml"], row["predicted_ml"], row["difference_ml"]) == ("", "", "")
     assert row["reference_voxels"] == "4"
@@ -128,7 +128,7 @@ def test_table_says_what_the_summary_says() -> None:
     second = np.array([[[9, 0, 3], [0, 2, 0], [0, 0, 0]]])
     third = np.array([[[9, 0, 0], [1, 1, 0], [0, 0, 0]]])
     made = [("A", "1", first), ("B", "1", second), ("B", "2", third)]
-    counts = [CaseCounts(patient + scan, scan, patient, confusion) for patient, scan, confusion in made]
+    counts = [CaseCounts(patient + scan, scan, patient, SliceCounts.of(confusion)) for patient, scan, confusion in made]
     lines = tables.terminal_table(evaluate(counts, ["background", "bone", "rectum"]), title="Pelvis").splitlines()
     assert lines[:2] == ["Pelvis", "4 slices of 3 scans of 2 patients"]
     assert lines[4].split() == [

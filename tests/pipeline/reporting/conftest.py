@@ -12,7 +12,7 @@ import pytest
 from pipeline.data.statistics import SideStatistics
 from pipeline.evaluation import overlap
 from pipeline.evaluation.aggregation import evaluate
-from pipeline.evaluation.confusion import CaseCounts, slice_confusions
+from pipeline.evaluation.confusion import CaseCounts, SliceCounts, slice_confusions
 from pipeline.evaluation.distances import DISTANCES, CaseDistances
 from pipeline.evaluation.folds import fold_figures
 from pipeline.reporting.content import Example, FoldContent, ReportContent
@@ -45,7 +45,9 @@ def counted(n_patients: int, n_cases: int, n_classes: int, *, distances: bool = 
                 confusion[:, -1, :] = 0
             names = f"case_{patient}_{index}", f"scan_{patient}", f"p{patient}"
             counts.append(
-                CaseCounts(*names, confusion, None, measured(confusion, patient, index) if distances else None)
+                CaseCounts(
+                    *names, SliceCounts.of(confusion), None, measured(confusion, patient, index) if distances else None
+                )
             )
     return counts
 
