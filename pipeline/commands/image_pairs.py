@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from pipeline.commands.prediction_job import Job
 from pipeline.commands.scoring_plan import Plan, plan_from
 from pipeline.data.cases import listing, nifti_files, stem
 from pipeline.errors import DataError, raise_all
-from pipeline.evaluation.pairing import Identity, MaskPair, Naming, Pairs
+from pipeline.evaluation.pairing import Naming, Pairs, files_by_case, paired
 from pipeline.inference.writing import mask_path
 
 __all__ = ["pairs_of_images", "plan_of_run"]
@@ -66,9 +66,9 @@ def pairs_of_images(
         raise DataError("no such folder", where=f"--labels {labels}", remedy="Name the folder that holds the masks")
     files = nifti_files(labels)
     faults: list[DataError] = []
-    predicted = _by_case(masks, naming, str(job.masks), faults)
-    by_name = Naming(case=naming.case, hipmri=naming.hipmri)  # whose it is, and of which scan, the image's name says
-    labelled = _by_case(files, by_name, str(labels), faults)
+    predicted = files_by_case(masks, job.masks, naming, faults)
+    by_name = naming.of_case  # whose it is, and of which scan, the image's name says
+    labelled = files_by_case(files, labels, by_name, faults)
     if not files:
         remedy = "Name the folder of the .nii.gz or .nii files"
         faults.append(DataError("no NIfTI file in it", where=f"--labels {labels}", remedy=remedy))
@@ -80,40 +80,18 @@ def pairs_of_images(
     kept = {case: found for case, found in labelled.items() if case not in lost}
     alone = [path.name for case, (_, path) in kept.items() if case not in predicted]
     if alone and not count_missing:
-        faults.append(DataError(
-            f"{len(alone)} of {len(files)} labels have no image in {job.images.folder}: {listing(alone)}",
-            where=str(labels), remedy="Add the images, remove the labels, say with --case what the names share, or "
-            "count them as empty predictions with --missing count",
-        ))  # fmt: skip
+        faults.append(_without_image(alone, len(files), labels, job.images.folder))
     raise_all(faults)
-    pairs = [_pair(kept[case], predicted.get(case), naming) for case in sorted(kept)]
+    for case, (identity, path) in kept.items():
+        if case not in predicted:  # there is no image to say whose it is, so the label's own name does
+            kept[case] = (naming.identity(stem(path.name)) or identity, path)
+    pairs = [paired(kept[case], predicted.get(case)) for case in sorted(kept)]
     return Pairs(tuple(pairs), tuple(predicted[case][1] for case in sorted(predicted.keys() - labelled.keys())))
 
 
-def _pair(label: tuple[Identity, Path], prediction: tuple[Identity, Path] | None, naming: Naming) -> MaskPair:
-    """The image's name decides on patient and scan; that of a label only where there is no image."""
-    if prediction is None:
-        return MaskPair(naming.identity(stem(label[1].name)) or label[0], None, label[1])
-    return MaskPair(prediction[0], prediction[1], label[1])
-
-
-def _by_case(
-    files: Iterable[Path], naming: Naming, folder: str, faults: list[DataError]
-) -> dict[str, tuple[Identity, Path]]:  # fmt: skip
-    found: dict[str, tuple[Identity, Path]] = {}
-    strange, twice = [], []
-    for path in files:
-        identity = naming.identity(stem(path.name))
-        if identity is None:
-            strange.append(path.name)
-        elif identity.case in found:
-            twice.append(f"{found[identity.case][1].name} and {path.name}")
-        else:
-            found[identity.case] = (identity, path)
-    if strange:
-        faults.append(DataError(f"names that are not understood: {listing(strange)}", where=folder,
-                                remedy="Rename the files, or change the expression"))  # fmt: skip
-    if twice:
-        faults.append(DataError(f"two files for one case: {listing(twice)}", where=folder,
-                                remedy="Keep one of each"))  # fmt: skip
-    return found
+def _without_image(alone: Sequence[str], total: int, labels: Path, images: Path) -> DataError:
+    return DataError(
+        f"{len(alone)} of {total} labels have no image in {images}: {listing(alone)}", where=str(labels),
+        remedy="Add the images, remove the labels, say with --case what the names share, or count them as empty "
+        "predictions with --missing count",
+    )  # fmt: skip

@@ -20,7 +20,7 @@ from pipeline.data.cases import Case, scan_key
 from pipeline.evaluation import aggregation
 from pipeline.evaluation.confusion import CaseCounts, count_slices
 from pipeline.evaluation.surfaces import surface_figures
-from pipeline.inference.scans import most_probable
+from pipeline.inference.original_grid import most_probable
 from pipeline.networks.apply import chunks
 from transforms.chain import PrepareChain
 from transforms.nifti import ReadOptions, read_label

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pipeline.data.cases import listing, nifti_files, stem
 from pipeline.errors import DataError, raise_all
 
-__all__ = ["Identity", "MaskPair", "Naming", "Pairs", "find_pairs", "hipmri_slices"]
+__all__ = ["Identity", "MaskPair", "Naming", "Pairs", "files_by_case", "find_pairs", "hipmri_slices", "paired"]
 
 # As data.layouts.hipmri names cases; its labels say seg_ for case_, and those of volumes SEMANTIC_LFOV at the end.
 _HIPMRI = re.compile(
@@ -133,7 +133,8 @@ def find_pairs(predictions: Path, labels: Path, naming: Naming, *, count_missing
         raise DataError("predictions and labels are the same folder: each mask would be held against itself",
                         where=str(labels), remedy="Give each a folder of its own")  # fmt: skip
     faults: list[DataError] = []
-    predicted, labelled = _by_case(predictions, naming, faults), _by_case(labels, naming.of_case, faults)
+    predicted = files_by_case(nifti_files(predictions), predictions, naming, faults)
+    labelled = files_by_case(nifti_files(labels), labels, naming.of_case, faults)
     faults += [
         DataError("no NIfTI file in it", where=str(folder), remedy="Name the folder of the .nii.gz or .nii files")
         for folder in folders.values() if not nifti_files(folder)
@@ -147,11 +148,11 @@ def find_pairs(predictions: Path, labels: Path, naming: Naming, *, count_missing
         faults += _strange([path.name for one, path in whose if one is None], labels, naming)
         labelled |= {one.case: (one, path) for one, path in whose if one is not None}
     raise_all(faults)
-    pairs = tuple(_pair(labelled[case], predicted.get(case)) for case in sorted(labelled))
+    pairs = tuple(paired(labelled[case], predicted.get(case)) for case in sorted(labelled))
     return Pairs(pairs, tuple(predicted[case][1] for case in sorted(predicted.keys() - labelled.keys())))
 
 
-def _pair(label: tuple[Identity, Path], prediction: tuple[Identity, Path] | None) -> MaskPair:
+def paired(label: tuple[Identity, Path], prediction: tuple[Identity, Path] | None) -> MaskPair:
     """The prediction's name decides on patient and scan; that of a label only where there is no prediction."""
     if prediction is None:
         return MaskPair(label[0], None, label[1])
@@ -166,11 +167,13 @@ def _without_prediction(alone: Sequence[Path], labels: Path, predictions: Path, 
                      f"predictions with --missing count{hint if len(alone) == total else ''}")  # fmt: skip
 
 
-def _by_case(folder: Path, naming: Naming, faults: list[DataError]) -> dict[str, tuple[Identity, Path]]:
-    """Files with what their names say, by case."""
+def files_by_case(
+    files: Iterable[Path], folder: Path, naming: Naming, faults: list[DataError]
+) -> dict[str, tuple[Identity, Path]]:
+    """Files of a folder, there or yet to be written, with what their names say, by case; faults are added."""
     found: dict[str, tuple[Identity, Path]] = {}
     strange, twice = [], []
-    for path in nifti_files(folder):
+    for path in files:
         name = stem(path.name)
         identity = naming.identity(name) if _is_text(name) else None
         if identity is None:

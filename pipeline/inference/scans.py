@@ -21,14 +21,14 @@ from pipeline.data.caching.prepared import sample_of
 from pipeline.data.cases import Case, check_neighbours, reading_order, scan_key
 from pipeline.errors import Fault, RunError
 from pipeline.inference.mirroring import mean_probabilities
-from pipeline.inference.original_grid import highest, inverted, most_probable, restored_masks, spacing_mm
+from pipeline.inference.original_grid import highest, inverted, spacing_mm
 from pipeline.inference.postprocess import postprocess
 from pipeline.inference.review import Review, ReviewSums
 from pipeline.networks.apply import Window, WindowSettings, is_out_of_memory
 from transforms.chain import PrepareChain
 from transforms.planes import plane_from
 
-__all__ = ["Prediction", "ScanPredictor", "most_probable", "prediction_path", "restored_masks"]
+__all__ = ["Prediction", "ScanPredictor", "prediction_path"]
 
 _SCANS_AHEAD = 4  # that are read and prepared before their turn
 _SCANS_BEHIND = 1  # whose probabilities go back through the chain while the next scan is predicted

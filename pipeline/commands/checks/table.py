@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.commands.checks.findings import aligned
 from pipeline.data.cases import Case
 from pipeline.data.facts import CaseFacts
-from pipeline.data.statistics import SideStatistics, side_statistics
+from pipeline.data.statistics import SideStatistics, side_statistics, span_text
 
 
 def dataset_statistics(sides: Mapping[str, Sequence[Case]], facts: Mapping[str, CaseFacts]) -> list[SideStatistics]:
@@ -36,13 +36,9 @@ def table_lines(sides: Sequence[SideStatistics], classes: Sequence[str], *, know
         *([("spacing, mm", *(one.spacing_mm for one in sides))] if known_spacing else []),
         *([("orientation", *(" ".join(one.orientations) for one in sides))] if sides[0].orientations else []),
         ("intensity", *(f"{one.low:.4g} to {one.high:.4g}" for one in sides)),
-        ("mean of an image", *(_range(one.mean_low, one.mean_high) for one in sides)),
+        ("mean of an image", *(span_text(one.mean_low, one.mean_high) for one in sides)),
     ]
     return [*aligned(rows), "", *_class_lines(sides, classes)]
-
-
-def _range(low: float, high: float) -> str:
-    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
 
 
 def _class_lines(sides: Sequence[SideStatistics], classes: Sequence[str]) -> list[str]:

@@ -19,8 +19,8 @@ from pipeline.config.schema import PostprocessRule
 from pipeline.data.cases import Case
 from pipeline.errors import DataError, Fault, RunError
 from pipeline.inference.masks import mask_bytes
-from pipeline.inference.original_grid import spacing_mm
-from pipeline.inference.scans import Prediction, ScanPredictor, most_probable, prediction_path, restored_masks
+from pipeline.inference.original_grid import most_probable, restored_masks, spacing_mm
+from pipeline.inference.scans import Prediction, ScanPredictor, prediction_path
 from pipeline.networks.apply import Window
 from transforms.chain import PrepareChain
 from transforms.nifti import ReadOptions
