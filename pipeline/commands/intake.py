@@ -128,11 +128,12 @@ def _part(dataset: Dataset, facts: Mapping[str, CaseFacts], split: Split, *, poo
     """One fold, or the whole; `pooled` where the tests of several folds are reported together."""
     train, validation, test = (tuple(case for case in cases if case.id in facts) for cases in split.sides().values())
     split = replace(split, train=train, validation=validation, test=test)
+    read = [case for case in dataset.cases if case.id in facts]
     leaks = (*split.leaks, *repeated_images(dataset.config, split, list(facts.values())))
     split = replace(split, unused=(*split.unused, *dataset.unused))
     warnings = (
         *leaks, *cautions(split, facts),
-        *scattered_patients(dataset.config, dataset.cases), *_single_slices(dataset, facts), *_sides_of_layout(dataset),
+        *scattered_patients(dataset.config, read), *_single_slices(dataset, facts), *_sides_of_layout(dataset),
         *_few_patients(split, pooled=pooled), *_unseen_classes(dataset, split, facts),
     )  # fmt: skip
     return Intake(dataset, facts, split, fingerprint(facts), warnings)

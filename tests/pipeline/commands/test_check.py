@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,26 @@ def test_it_stops_at_nothing(project: Path, broken: Path, capsys: pytest.Capture
     assert sorted(map(len, value["split"]["folds"][0].values())) == [4, 5, 8]
     assert [side["cases"] for side in value["table"]["sides"]] == [5, 4, 8], "three of the training cases are left out"
     assert value["case"]["steps"] and value["ceiling"]["cases"] == 17 and value["run"]["parameters"] > 0
+
+
+def test_a_splits_file_that_names_a_case_without_a_label(
+    project: Path, tmp_path: Path, write_nifti: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = np.random.default_rng(0)
+    for number in range(4):
+        write_nifti(tmp_path / f"images/p{number}.nii", generator.normal(size=(16, 16, 3)), dtype=np.float32)
+        write_nifti(tmp_path / f"labels/p{number}.nii", np.eye(16)[:, :, None].repeat(3, 2), dtype=np.uint8)
+    (tmp_path / "labels/p2.nii").unlink()
+    (tmp_path / "splits_final.json").write_text(json.dumps([{"train": ["p0", "p1", "p2"], "val": ["p3"]}]))
+    values = (f"data.root={tmp_path}", "data.images=images", "data.labels=labels", "splits.kind=file",
+              "splits.file=splits_final.json", "network.channels=[4, 8]")  # fmt: skip
+    more = [word for value in values for word in ("--set", value)]
+    assert main([str(project / "configs/folders.yaml"), *more, "--json"]) == 2
+    value = json.loads(capsys.readouterr().out)
+    assert [(one["section"], one["what"][:27]) for one in value["findings"] if one["level"] == "error"] == [
+        ("data", "1 images without a label in"), ("split", "names cases that the data l"),
+    ]  # fmt: skip
+    assert sum(side["cases"] for side in value["table"]["sides"]) == 3 and value["ceiling"]["cases"] == 3
 
 
 def test_first_findings_need_no_pytorch(project: Path) -> None:
