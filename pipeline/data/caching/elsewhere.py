@@ -15,7 +15,7 @@ import torch
 
 from pipeline.data.caching.prepared import Preparation, sample_of
 from pipeline.data.caching.samples import sample_shape, slices_of
-from pipeline.data.caching.slices import Slices
+from pipeline.data.caching.slices import StackedSlices
 from pipeline.data.caching.store import Store
 from pipeline.data.cases import Case
 from pipeline.errors import DataError
@@ -39,7 +39,7 @@ def _state(path: Path) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-class HostSlices(Slices):
+class HostSlices(StackedSlices):
     """Slices that stay where they are: batches are moved to the device, not stacks."""
 
     device = torch.device("cpu")

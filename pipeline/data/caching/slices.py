@@ -31,6 +31,8 @@ class Slices(ABC):
 
     Attributes
     ----------
+    shapes
+        As given.
     case
         (N,) the index of each slice's case.
     first
@@ -42,7 +44,7 @@ class Slices(ABC):
     """
 
     def __init__(self, cases: Sequence[Case], shapes: np.ndarray, present: np.ndarray, context: int = 0) -> None:
-        self.cases, self.context = tuple(cases), context
+        self.cases, self.shapes, self.context = tuple(cases), shapes, context
         self.present, self.classes = present, present.shape[1]
         self.case = np.repeat(np.arange(len(shapes)), shapes[:, 0])
         self.first = np.cumsum(shapes[:, 0]) - shapes[:, 0]
@@ -53,7 +55,6 @@ class Slices(ABC):
         self.row = np.empty(len(self.case), dtype=np.int64)
         for members in self.members():
             self.row[members] = np.arange(len(members))
-        self._neighbours = neighbour_rows(self.cases, self.case, self.group, self.row, context)
 
     def __len__(self) -> int:
         return len(self.case)
@@ -68,6 +69,7 @@ class Slices(ABC):
         order = np.argsort(scan, kind="stable")
         return np.split(order, np.flatnonzero(np.diff(scan[order])) + 1)
 
+    @abstractmethod
     def batch(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
         """Slices of one size as a batch.
 
@@ -82,19 +84,9 @@ class Slices(ABC):
             ``image`` (B, (2 * context + 1) * C, H, W) float32, the C channels of each neighbour together, and
             ``label`` (B, 1, H, W) uint8.
         """
-        groups = np.unique(self.group[indices])
-        if len(groups) != 1:
-            raise ValueError(f"a batch has slices of one size, got {len(groups)} sizes")
-        group = int(groups[0])
-        image, label = self._picked(group, self._neighbours[indices].ravel(), self.row[indices])
-        return {"image": image.view(len(indices), -1, *image.shape[2:]), "label": label[:, None]}
 
     def expect(self, batches: Sequence[np.ndarray]) -> None:  # noqa: B027
         """Say which batches will be asked for next, in this order; what can be done ahead may be."""
-
-    @abstractmethod
-    def _picked(self, group: int, rows: np.ndarray, labelled: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images (R, C, H, W) float32 of some rows of a group, contiguous, and labels (L, H, W) uint8 of others."""
 
     @abstractmethod
     def to(self, device: torch.device) -> Slices:
@@ -105,7 +97,28 @@ class Slices(ABC):
         """What the slices take where they are kept."""
 
 
-class SliceBank(Slices):
+class StackedSlices(Slices):
+    """Slices whose neighbours lie in the same stack: a batch gathers rows of it."""
+
+    def __init__(self, cases: Sequence[Case], shapes: np.ndarray, present: np.ndarray, context: int = 0) -> None:
+        super().__init__(cases, shapes, present, context)
+        self._neighbours = neighbour_rows(self.cases, self.case, self.group, self.row, context)
+
+    def batch(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
+        """Slices of one size as a batch, see `Slices.batch`."""
+        groups = np.unique(self.group[indices])
+        if len(groups) != 1:
+            raise ValueError(f"a batch has slices of one size, got {len(groups)} sizes")
+        group = int(groups[0])
+        image, label = self._picked(group, self._neighbours[indices].ravel(), self.row[indices])
+        return {"image": image.view(len(indices), -1, *image.shape[2:]), "label": label[:, None]}
+
+    @abstractmethod
+    def _picked(self, group: int, rows: np.ndarray, labelled: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images (R, C, H, W) float32 of some rows of a group, contiguous, and labels (L, H, W) uint8 of others."""
+
+
+class SliceBank(StackedSlices):
     """Slices in memory, stacked by size, on the device that they are moved to.
 
     Parameters
