@@ -14,6 +14,8 @@ from pipeline.data.caching.samples import Samples, presence, same_channels, samp
 from pipeline.data.cases import Case
 from pipeline.memory import Release
 
+_MOST_OF_DEVICE = 0.5  # of a GPU's free memory, for slices
+
 
 class Slices(ABC):
     """All slices of a set of cases, wherever they are kept.
@@ -138,7 +140,11 @@ class SliceBank(StackedSlices):
     ----------
     images, labels
         A stack a size: (N, C, H, W) float32 and (N, H, W) uint8.
+    device
+        That batches come on.
     """
+
+    device = torch.device("cpu")
 
     def __init__(
         self, cases: Sequence[Case], samples: Samples, classes: int, context: int = 0,
@@ -173,21 +179,36 @@ class SliceBank(StackedSlices):
         return image.nbytes + label.nbytes
 
     def _picked(self, group: int, rows: np.ndarray, labelled: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        images, labels = self.images[group], self.labels[group]
-        return (
-            images.index_select(0, torch.from_numpy(rows).to(images.device)),
-            labels.index_select(0, torch.from_numpy(labelled).to(labels.device)),
-        )
+        stacks = ((self.images[group], rows), (self.labels[group], labelled))
+        image, label = (stack.index_select(0, onto(stack.device, torch.from_numpy(some))) for stack, some in stacks)
+        return onto(self.device, image), onto(self.device, label)
 
     def to(self, device: torch.device) -> SliceBank:
-        """Move the stacks to a device."""
-        self.images = [stack.to(device) for stack in self.images]
-        self.labels = [stack.to(device) for stack in self.labels]
+        """Move the stacks to a device; where they would take most of its memory, only batches are moved."""
+        self.device = device
+        if leaves_room(device, self.bytes()):
+            self.images = [stack.to(device) for stack in self.images]
+            self.labels = [stack.to(device) for stack in self.labels]
         return self
 
     def bytes(self) -> int:
         """Memory that the stacks hold."""
         return sum(stack.nbytes for stack in (*self.images, *self.labels))
+
+
+def leaves_room(device: torch.device, needed: int) -> bool:
+    """Whether a device has room for so many bytes, and for the network and its gradients beside them."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return needed <= _MOST_OF_DEVICE * free
+
+
+def onto(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor on a device; a copy to a GPU goes by pinned memory, and nothing waits for it."""
+    if tensor.device == device or device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def epoch_batches(bank: Slices, batch_size: int, seed: int, *, foreground: float = 0.0) -> list[np.ndarray]:

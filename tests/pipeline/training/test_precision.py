@@ -59,7 +59,12 @@ def test_where_a_network_is_compiled(
     monkeypatch: pytest.MonkeyPatch, wanted: str, device: torch.device, made: int
 ) -> None:
     asked: list[nn.Module] = []
-    monkeypatch.setattr(torch, "compile", lambda network: (asked.append(network), network)[1])
+
+    def compiler(network: nn.Module) -> nn.Module:
+        asked.append(network)
+        return network
+
+    monkeypatch.setattr(torch, "compile", compiler)
     network = nn.Conv2d(1, 1, 1)
     call = compiled(network, wanted, device, pytest.fail)
     assert torch.equal(call(torch.ones(1, 1, 2, 2)), network(torch.ones(1, 1, 2, 2)))
