@@ -16,6 +16,7 @@ from transforms.batch_parameters import (
     ordered_pair,
     replaced,
     sent,
+    taken,
     uniform,
 )
 from transforms.faults import ChainError
@@ -100,8 +101,8 @@ def _with_gamma(image: torch.Tensor, gamma: torch.Tensor, inverted: torch.Tensor
     if len(chosen) == 0:
         return image
     places, power = sent(chosen, image.device), sent(gamma[chosen], image.device)
-    values = image[places].float()
-    low, high = (edge[:, None, None, None] for edge in torch.aminmax(values.flatten(1), dim=1))
+    values = taken(image, places).float()
+    low, high = values.amin((1, 2, 3), keepdim=True), values.amax((1, 2, 3), keepdim=True)
     negative = inverted[chosen]
     if negative.any():  # drawn, and so on the CPU
         # 1 - x where the negative is meant: from the other end, and in the other direction.
@@ -119,7 +120,7 @@ def _with_contrast(image: torch.Tensor, contrast: torch.Tensor, brightness: torc
         return image
     places = sent(chosen, image.device)
     factor, added = sent(contrast[chosen], image.device), sent(brightness[chosen], image.device)
-    values = image[places].float()
+    values = taken(image, places).float()
     mean = values.mean((1, 2, 3), keepdim=True)
     return replaced(image, places, (values - mean).mul_(factor).add_(mean + added))
 
@@ -133,7 +134,7 @@ def _with_noise(image: torch.Tensor, deviation: torch.Tensor, seed: int) -> torc
     source = torch.Generator(device=image.device).manual_seed(seed)
     shape = (len(chosen), *image.shape[1:])
     noise = torch.randn(shape, generator=source, device=image.device).mul_(spread)
-    return replaced(image, places, noise.add_(image[places]))
+    return replaced(image, places, noise.add_(taken(image, places)))
 
 
 def _where(changed: torch.Tensor) -> torch.Tensor:
@@ -213,7 +214,7 @@ class RandBiasFieldBatchd(BatchTransform[BiasField]):
         if len(drawn.chosen) == 0:
             return batch
         places = sent(drawn.chosen, image.device)
-        values = image[places].float()
+        values = taken(image, places).float()
         low = values.amin((1, 2, 3), keepdim=True)
         field = bias_fields(drawn, image.shape[-2], image.shape[-1], image.device)[:, None]
         return {**batch, "image": replaced(image, places, (values - low).mul_(field).add_(low))}

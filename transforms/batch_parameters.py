@@ -50,6 +50,11 @@ def sent(drawn: torch.Tensor, device: torch.device) -> torch.Tensor:
     return drawn.to(device, non_blocking=True)
 
 
+def taken(values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """(M, ...) a copy of the samples `chosen` (M,), on the device of `values` (B, ...)."""
+    return values.index_select(0, chosen)
+
+
 def replaced(values: torch.Tensor, chosen: torch.Tensor, changed: torch.Tensor) -> torch.Tensor:
     """A copy of `values` (B, ...) whose samples `chosen` (M,), on its device, are `changed` (M, ...)."""
     return values.index_copy(0, chosen, changed.to(values.dtype))

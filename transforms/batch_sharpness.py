@@ -17,6 +17,7 @@ from transforms.batch_parameters import (
     ordered_pair,
     replaced,
     sent,
+    taken,
     uniform,
 )
 from transforms.faults import ChainError
@@ -66,7 +67,7 @@ class RandBlurBatchd(BatchTransform[Blur]):
         if len(drawn.chosen) == 0:
             return batch
         places = sent(drawn.chosen, image.device)
-        values, kernels = image[places].float(), sent(gaussian_kernels(drawn.sigma), image.device)
+        values, kernels = taken(image, places).float(), sent(gaussian_kernels(drawn.sigma), image.device)
         for axis in (2, 3):
             values = _convolved(values, kernels, axis)
         return {**batch, "image": replaced(image, places, values)}
@@ -159,12 +160,12 @@ class RandLowResolutionBatchd(BatchTransform[LowResolution]):
         height, width = image.shape[-2:]
         places = sent(drawn.chosen, image.device)
         rows, columns = (
-            sent(_taken(size, side), image.device)
+            sent(_nearest(size, side), image.device)
             for size, side in zip(drawn.sizes.unbind(1), (height, width), strict=True)
         )
-        values = image[places].float().flatten(2)
-        taken = (rows[:, :, None] * width + columns[:, None]).flatten(1)[:, None]
-        small = values.gather(2, taken.expand(values.shape)).unflatten(2, (height, width))
+        values = taken(image, places).float().flatten(2)
+        voxels = (rows[:, :, None] * width + columns[:, None]).flatten(1)[:, None]
+        small = values.gather(2, voxels.expand(values.shape)).unflatten(2, (height, width))
         y, x = (
             sent(_read(size, side), image.device)
             for size, side in zip(drawn.sizes.unbind(1), (height, width), strict=True)
@@ -174,7 +175,7 @@ class RandLowResolutionBatchd(BatchTransform[LowResolution]):
         return {**batch, "image": replaced(image, places, large)}
 
 
-def _taken(size: torch.Tensor, side: int) -> torch.Tensor:
+def _nearest(size: torch.Tensor, side: int) -> torch.Tensor:
     """(M, side) the voxel of an axis that is nearest to each of the small image's `size` (M,), the last one repeated.
 
     So the small images of all samples lie in arrays of one shape, and beyond their ends their border goes on.

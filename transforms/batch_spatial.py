@@ -20,6 +20,7 @@ from transforms.batch_parameters import (
     ordered_pair,
     replaced,
     sent,
+    taken,
     uniform,
 )
 from transforms.faults import ChainError
@@ -150,7 +151,7 @@ class RandAffineBatchd(BatchTransform[Warp]):
 
         def sampled(values: torch.Tensor, mode: str) -> torch.Tensor:
             # In float32, whatever the type: half precision would round the places too.
-            moved = functional.grid_sample(values[chosen].float(), grid, mode, self.padding_mode, align_corners=False)
+            moved = functional.grid_sample(taken(values, chosen).float(), grid, mode, self.padding_mode, align_corners=False)
             return replaced(values, chosen, moved)
 
         return {**batch, "image": sampled(image, self.image_mode), "label": sampled(label, "nearest")}
@@ -225,13 +226,13 @@ class RandFlipBatchd(BatchTransform[torch.Tensor]):
 
     def apply(self, batch: Batch, drawn: torch.Tensor) -> Batch:
         """Mirror the chosen samples; the others are left as they are, to the bit."""
-        result = batch
+        if not drawn.any():
+            return batch
+        image, label = batch["image"].clone(), batch["label"].clone()
         for axes in ((0,), (1,), (0, 1)):
             wanted = torch.tensor([0 in axes, 1 in axes])
             chosen = torch.nonzero((drawn == wanted).all(1)).flatten()
-            if len(chosen) == 0:
-                continue
-            places, sides = sent(chosen, batch["image"].device), [axis - 2 for axis in axes]
-            moved = {key: replaced(result[key], places, batch[key][places].flip(sides)) for key in ("image", "label")}
-            result = {**result, **moved}
-        return result
+            places, sides = sent(chosen, image.device), [axis - 2 for axis in axes]
+            for values in (image, label):
+                values.index_copy_(0, places, taken(values, places).flip(sides))
+        return {**batch, "image": image, "label": label}
