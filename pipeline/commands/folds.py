@@ -84,7 +84,7 @@ def train_and_test(
     sides = intake.split.sides()
     banks = {side: prepare(intake, f"{side}{of_fold}", sides[side], log.say) for side in ("train", "validation")}
     log(f"prepared {sum(len(bank) for bank in banks.values())} slices, {sum(b.bytes() for b in banks.values())} bytes")
-    state = train(intake.settings, network, banks, folder, device, log, resume=resume, name=f"train{of_fold}")
+    state = train(intake, network, banks, folder, device, log, resume=resume, name=f"train{of_fold}")
     write_model_facts(folder, intake.dataset.config, intake.dataset.cases, intake.facts)
     counts = predict_and_count(intake, network, device, predictions, log.say, name=f"predict{of_fold}")
     save_checkpoint(folder / "checkpoints" / _COUNTS, {"counts": [_plain(one) for one in counts]})

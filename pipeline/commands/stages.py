@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -17,7 +18,6 @@ from pipeline.commands.counting import CountingRules, PredictedCase, count_cases
 from pipeline.commands.dataset import Dataset
 from pipeline.commands.intake import Intake
 from pipeline.config.prediction import mirror_axes, postprocess_rules
-from pipeline.config.schema import Settings
 from pipeline.data.caching.caches import prepared_slices
 from pipeline.data.caching.prepared import Preparation, sample_of
 from pipeline.data.caching.slices import Slices
@@ -30,7 +30,7 @@ from pipeline.inference.masks import mask_bytes
 from pipeline.inference.scans import Prediction, ScanPredictor, prediction_path
 from pipeline.networks.build import build_network
 from pipeline.progress import stage
-from pipeline.runs import write_bytes, write_json, write_text
+from pipeline.runs import RunLog, write_bytes, write_json, write_text
 from pipeline.training.augment_cost import per_sample_cost
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.loop import Trainer, TrainingState
@@ -115,8 +115,8 @@ def network_for(dataset: Dataset, device: torch.device) -> nn.Module:
 
 
 def train(
-    settings: Settings, network: nn.Module, banks: dict[str, Slices], folder: Path, device: torch.device,
-    log: Callable[[str], None], *, resume: bool, name: str = "train",
+    intake: Intake, network: nn.Module, banks: dict[str, Slices], folder: Path, device: torch.device, log: RunLog,
+    *, resume: bool, name: str = "train",
 ) -> TrainingState:  # fmt: skip
     """Train; the network ends with the weights that were best on the validation patients.
 
@@ -125,9 +125,12 @@ def train(
     Interrupted
         When a signal asked for it; the folder's ``last.pt`` holds where it was.
     """
-    loss = build_loss(settings.loss).to(device)
+    settings = intake.settings
+    voxels = np.sum([intake.facts[case.id].voxels for case in intake.split.train], axis=0)
+    loss = build_loss(settings.loss, voxels).to(device)
     validate = ScanDice(banks["validation"].to(device), loss, settings.inference)
-    trainer = Trainer(settings, network, loss, banks["train"].to(device), validate, folder / "checkpoints")
+    trainer = Trainer(settings, network, loss, banks["train"].to(device), validate, folder / "checkpoints", log.say)
+    log(f"precision: {trainer.step.precision.name}")
     if resume and (folder / "checkpoints" / "last.pt").exists():
         trainer.resume()
         log(f"resumed at step {trainer.state.step}")

@@ -171,6 +171,10 @@ class TrainingSettings(Section):
     clip_norm: Annotated[Float, Field(gt=0)] | None = None
     foreground: Annotated[Float, Field(ge=0, le=1)] = 0.0
     validate_every: Count = 1
+    patience: Count | None = None
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: Literal["auto", "always", "never"] = "auto"
+    checkpoint_minutes: Annotated[Float, Field(gt=0)] = 10.0
     device: Text = "auto"
     threads: Count | None = None
 

@@ -9,11 +9,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from pipeline.config.document import Document, KeyFault, KeyPath
+from pipeline.config.losses import faults_of_loss, faults_of_weights
 from pipeline.config.plugins import Plugins
 from pipeline.config.prediction import faults_of_inference
 from pipeline.config.schema import DataSettings, Settings
 from pipeline.config.suggestions import nearest, suggestion
-from pipeline.config.targets import MONAI_LOSSES, check_targets, short_name
+from pipeline.config.targets import check_targets
 from pipeline.errors import ConfigError, raise_all
 from transforms.lint import lint_chain
 
@@ -195,15 +196,8 @@ def _lint(document: Document) -> Iterator[KeyFault]:
 def _contradictions_of_loss(document: Document) -> Iterator[KeyFault]:
     """What a loss of logits and class indices needs; a plugin's is its author's to know."""
     loss = document.value.get("loss") if isinstance(document.value, dict) else None
-    if not isinstance(loss, Mapping) or not isinstance(loss.get("_target_"), str):
-        return
-    name = short_name(loss["_target_"], "loss")
-    if name not in MONAI_LOSSES:
-        return
-    for key in ("use_softmax" if name == "FocalLoss" else "softmax", "to_onehot_y"):
-        if loss.get(key) is not True:
-            what = f"'{key}' is not true: the network gives logits of exclusive classes, masks are indices"
-            yield document.fault(("loss",), what, f"Add '{key}: true'")
+    if isinstance(loss, Mapping):
+        yield from (document.fault(("loss",), what, remedy) for what, remedy in faults_of_loss(loss))
 
 
 def _contradictions(document: Document, settings: Settings) -> Iterator[KeyFault]:
@@ -222,11 +216,8 @@ def _contradictions(document: Document, settings: Settings) -> Iterator[KeyFault
         what = "both 'ignore_affine' (distances in pixels) and 'spacing_mm' (distances in mm) are set"
         yield fault(("data", "ignore_affine"), what, "Remove one: 'spacing_mm' alone replaces what the files say")
     yield from (fault(("inference", *path), what, remedy) for path, what, remedy in faults_of_inference(settings))
-    monai_s = short_name(str(settings.loss.get("_target_")), "loss") in MONAI_LOSSES
-    weight = settings.loss.get("weight") if monai_s else None  # what a plugin's are for is not known
-    wanted = classes - (settings.loss.get("include_background") is False)
-    if isinstance(weight, list) and len(weight) != wanted:
-        yield fault(("loss", "weight"), f"{len(weight)} weights for {wanted} classes", "Give one weight a class")
+    weights = faults_of_weights(settings.loss, classes)
+    yield from (fault(("loss", "weight"), what, remedy) for what, remedy in weights)
 
 
 def _contradictions_of_layout(document: Document, settings: Settings) -> Iterator[KeyFault]:

@@ -66,6 +66,8 @@ class UNet(nn.Module):
         Share of the channels dropped after each level, from 0 to below 1.
     upsample
         ``transposed`` (2 x 2, stride 2, learnt) or ``bilinear`` (followed by a 1 x 1 convolution).
+    deep_supervision
+        How many lower resolutions give logits as well while it trains, for the loss; fewer than there are levels.
 
     Raises
     ------
@@ -88,9 +90,10 @@ class UNet(nn.Module):
         act: str = "relu",
         dropout: float = 0.0,
         upsample: str = "transposed",
+        deep_supervision: int = 0,
     ) -> None:
         super().__init__()
-        _check(channels, convolutions, norm, act, dropout, upsample)
+        _check(channels, convolutions, norm, act, dropout, upsample, deep_supervision)
         options = {"convolutions": convolutions, "norm": norm, "act": act, "dropout": dropout}
         widths = [int(width) for width in channels]
         self.multiple = 2 ** (len(widths) - 1)
@@ -105,10 +108,17 @@ class UNet(nn.Module):
             self.upsamplers.append(_upsampler(below, width, upsample))
             self.decoder.append(ConvBlock(2 * width, width, **options))  # type: ignore[arg-type]
         self.head = nn.Conv2d(widths[0], out_channels, 1)
+        self.lower_heads = nn.ModuleList(
+            nn.Conv2d(width, out_channels, 1) for width in widths[1 : 1 + deep_supervision]
+        )
         self.apply(_initialise)
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits (B, out_channels, H, W) of images (B, in_channels, H, W), for any H and W."""
+    def forward(self, image: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """Logits (B, out_channels, H, W) of images (B, in_channels, H, W), for any H and W.
+
+        While it trains with deep supervision, a list of them and of (B, out_channels, ceil(H / 2), ceil(W / 2)) and so
+        on, the highest resolution first.
+        """
         height, width = image.shape[-2:]
         x = pad_to_multiple(image, self.multiple)
         skips = []
@@ -117,10 +127,18 @@ class UNet(nn.Module):
             skips.append(x)
             x = functional.max_pool2d(x, 2)
         x = self.bottleneck(x)
+        lower: list[torch.Tensor] = []
         for upsampler, block, skip in zip(self.upsamplers, self.decoder, reversed(skips), strict=True):
+            lower.append(x)
             x = block(torch.cat([skip, upsampler(x)], dim=1))
-        logits: torch.Tensor = self.head(x)
-        return logits[..., :height, :width]
+        logits: torch.Tensor = self.head(x)[..., :height, :width]
+        if not (self.training and len(self.lower_heads)):
+            return logits
+        outputs = [logits]
+        for level, (head, features) in enumerate(zip(self.lower_heads, reversed(lower), strict=False), start=1):
+            factor = 2**level
+            outputs.append(head(features)[..., : -(-height // factor), : -(-width // factor)])
+        return outputs
 
 
 def pad_to_multiple(image: torch.Tensor, multiple: int) -> torch.Tensor:
@@ -150,7 +168,9 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _check(channels: Any, convolutions: Any, norm: Any, act: Any, dropout: Any, upsample: Any) -> None:
+def _check(
+    channels: Any, convolutions: Any, norm: Any, act: Any, dropout: Any, upsample: Any, deep_supervision: Any
+) -> None:
     """Refuse values that make no network; they come from a config, so their types are not known either."""
     widths = list(channels) if isinstance(channels, Sequence) and not isinstance(channels, str) else []
     faults = {
@@ -162,6 +182,10 @@ def _check(channels: Any, convolutions: Any, norm: Any, act: Any, dropout: Any, 
         f"dropout is {dropout!r}; give 0 or more, below 1": not isinstance(dropout, (int, float))
         or not 0 <= dropout < 1,
         f"upsample is {upsample!r}; known are transposed, bilinear": upsample not in ("transposed", "bilinear"),
+        f"deep_supervision is {deep_supervision!r}; give 0 or more, below the {len(widths)} levels": not (
+            _is_count(deep_supervision) and deep_supervision < len(widths)
+        )
+        and not (deep_supervision == 0 and deep_supervision is not False),
     }
     wrong = [what for what, is_wrong in faults.items() if is_wrong]
     if wrong:

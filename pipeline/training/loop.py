@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from pipeline.config.schema import Settings, parse_budget
@@ -18,13 +17,13 @@ from pipeline.data.cases import listing
 from pipeline.errors import Interrupted, RunError
 from pipeline.networks.apply import is_out_of_memory
 from pipeline.progress import Progress
-from pipeline.training.averaging import averaged
 from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
-from pipeline.training.objective import check_loss, rate_factor
+from pipeline.training.objective import check_loss
+from pipeline.training.schedule import Clock, rate_factor
 from pipeline.training.signals import StopRequest
 from pipeline.training.state import TrainingState, epoch_line, log_line
+from pipeline.training.step import LossRecord, NotFinite, OptimizerStep
 from pipeline.training.validation import ScanDice, ValidationResult
-from transforms.augment import AugmentChain
 
 
 class Trainer:
@@ -47,9 +46,13 @@ class Trainer:
         Scores a network on the validation patients.
     folder
         ``checkpoints/`` of the run.
+    say
+        Is told in a sentence what could not be done as the config wants it; a warning where nothing is given.
 
     Attributes
     ----------
+    step
+        What trains the network, a batch at a time.
     state
         Where the training is.
     budget_seconds
@@ -64,36 +67,32 @@ class Trainer:
     """
 
     def __init__(
-        self, settings: Settings, network: nn.Module, loss: nn.Module, bank: Slices, validate: ScanDice, folder: Path
-    ) -> None:
-        self.settings, self.network, self.loss = settings, network, loss
-        self.bank, self.validate, self.folder = bank, validate, folder
+        self, settings: Settings, network: nn.Module, loss: nn.Module, bank: Slices, validate: ScanDice, folder: Path,
+        say: Callable[[str], None] = warnings.warn,
+    ) -> None:  # fmt: skip
+        self.settings, self.bank, self.validate, self.folder = settings, bank, validate, folder
         training = settings.training
-        check_loss(loss, bank.classes, next(network.parameters()).device)
-        self.augment = AugmentChain(settings.transforms.augment)
-        self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
-        )
-        self.average = averaged(network, training.ema) if training.ema > 0 else None
+        device = next(network.parameters()).device
+        check_loss(loss, bank.classes, device)
+        self.step = OptimizerStep(settings, network, loss, device, say)
+        self.record = LossRecord(device)
         self.state = TrainingState()
+        self.clock = Clock()
         self.steps_per_epoch = len(self._batches(0))
         self.budget_seconds, steps = parse_budget(training.budget) if training.budget else (None, None)
         total = training.epochs * self.steps_per_epoch
         self.total_steps = total if steps is None else min(total, steps)
-        self._began = time.monotonic()
+        self._saved = 0.0  # the clock when last.pt was written
 
     def _batches(self, epoch: int) -> list[np.ndarray]:
         training = self.settings.training
         seed = self.settings.seed * 100_003 + epoch
         return epoch_batches(self.bank, training.batch_size, seed, foreground=training.foreground)
 
-    def _seconds(self) -> float:
-        return time.monotonic() - self._began
-
     def _progress(self) -> float:
         """From 0 at the start to 1 at the end of the epochs or of the budget."""
         share = self.state.step / self.total_steps
-        return share if self.budget_seconds is None else max(share, self._seconds() / self.budget_seconds)
+        return share if self.budget_seconds is None else max(share, self.clock.seconds / self.budget_seconds)
 
     def fit(
         self, progress: Progress, stop: StopRequest, log: Callable[[str], None], epoch_done: Callable[[], None]
@@ -118,7 +117,8 @@ class Trainer:
         RunError
             When the loss is not finite, or the device's memory does not suffice.
         """
-        self._began = time.monotonic() - self.state.seconds
+        self.clock.start(self.state.seconds)
+        self._saved = self.clock.seconds
         while not self.state.finished:
             rate = self._train_epoch(progress, stop)
             self._finish_epoch(rate)
@@ -131,49 +131,38 @@ class Trainer:
 
     def _train_epoch(self, progress: Progress, stop: StopRequest) -> float:
         """The steps that the present epoch has left; gives the slices a second."""
-        state, began, seen = self.state, self._seconds(), 0
+        state, began, seen = self.state, self.clock.seconds, 0
         coming = self._batches(state.epoch)[state.batch :]
         self.bank.expect(coming)
         for indices in coming:
             if stop:
                 self._save_last()
                 raise Interrupted(f"{stop.name} at step {state.step}")
-            state.losses.append(self._step(indices))
+            self._save_in_time()
+            self._step(indices)
             state.batch += 1
             seen += len(indices)
             progress.advance(len(indices), **self._figures())
             if self._progress() >= 1:
                 break
-        return seen / max(1e-9, self._seconds() - began)
+        self._look()
+        return seen / max(1e-9, self.clock.seconds - began)
 
     def _figures(self) -> dict[str, str]:
-        figures = {"loss": f"{np.mean(self.state.losses[-20:]):.3f}"}
+        figures = {"loss": f"{np.mean(self.state.losses[-20:]):.3f}"} if self.state.losses else {}
         if self.state.best_epoch:
             figures["best_dice"] = f"{self.state.best_mean:.3f}"
         if self.budget_seconds is not None:
             figures["budget_used"] = f"{min(1.0, self._progress()):.0%}"
         return figures
 
-    def _step(self, indices: np.ndarray) -> float:
-        """One step of the optimizer; gives the loss before it."""
-        training = self.settings.training
-        seed = (self.settings.seed * 7_919 + self.state.step) % 2**31
-        torch.manual_seed(seed)  # what the network itself draws, such as dropout
+    def _step(self, indices: np.ndarray) -> None:
+        """One step of the optimizer on some slices."""
+        training, state = self.settings.training, self.state
+        seed = (self.settings.seed * 7_919 + state.step) % 2**31
         rate = training.learning_rate * rate_factor(self._progress(), training.schedule, training.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.network.train()
         try:
-            batch = self.augment(self.bank.batch(indices), seed)
-            image = batch["image"].contiguous(memory_format=torch.channels_last)
-            loss = self.loss(self.network(image), batch["label"])
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            value = float(loss.detach())
-            self._check_finite(value, indices)
-            if training.clip_norm is not None:
-                nn.utils.clip_grad_norm_(self.network.parameters(), training.clip_norm)
-            self.optimizer.step()
+            loss = self.step(self.bank.batch(indices), seed, rate)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -182,28 +171,36 @@ class Trainer:
                 f"the device's memory does not suffice for batches of {len(indices)} slices of {sizes}",
                 where="training.batch_size", remedy="Lower training.batch_size, or network.channels",
             ) from error  # fmt: skip
-        if self.average is not None:
-            self.average.update_parameters(self.network)
-        self.state.step += 1
-        return value
+        state.step += 1
+        with self._naming_cases():
+            state.losses += self.record.add(loss, indices)
 
-    def _check_finite(self, loss: float, indices: np.ndarray) -> None:
-        if math.isfinite(loss):
-            return
-        names = listing({self.bank.cases[self.bank.case[index]].id for index in indices})
-        kept = "; the best checkpoint so far was kept" if self.state.best_epoch else ""
-        raise RunError(
-            f"the loss is {loss} at step {self.state.step}; the batch's cases: {names}", where="training",
-            remedy=f"Lower training.learning_rate, set training.clip_norm, or look at these cases{kept}",
-        )  # fmt: skip
+    def _look(self) -> None:
+        """Have all losses so far looked at: nothing is saved or validated before it is known that they are finite."""
+        with self._naming_cases():
+            self.state.losses += self.record.look()
+
+    @contextmanager
+    def _naming_cases(self) -> Iterator[None]:
+        """Say of a loss that is not finite which cases it is of, and what to do."""
+        try:
+            yield
+        except NotFinite as fault:
+            names = listing({self.bank.cases[self.bank.case[index]].id for index in fault.indices})
+            kept = "; the best checkpoint so far was kept" if self.state.best_epoch else ""
+            raise RunError(
+                f"the loss is {fault.loss} at step {self.state.step - 1 - fault.ago}; the batch's cases: {names}",
+                where="training", remedy="Lower training.learning_rate, set training.clip_norm, or look at these "
+                f"cases{kept}",
+            ) from None  # fmt: skip
 
     def _finish_epoch(self, rate: float) -> None:
         state = self.state
         state.epoch, state.batch = state.epoch + 1, 0
         last = self._progress() >= 1
         row: dict[str, Any] = {
-            "epoch": state.epoch, "step": state.step, "seconds": round(self._seconds(), 2),
-            "slices_per_second": round(rate, 1), "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "epoch": state.epoch, "step": state.step, "seconds": round(self.clock.seconds, 2),
+            "slices_per_second": round(rate, 1), "learning_rate": self.step.rate,
             "train_loss": float(np.mean(state.losses)),
         }  # fmt: skip
         state.losses = []
@@ -212,11 +209,16 @@ class Trainer:
             row |= self._validate()
         state.history.append(row)
         # A validation may use up the rest of a budget of time; what follows it would not be validated.
-        state.finished = last or (validated and self._progress() >= 1)
+        state.finished = last or (validated and (self._progress() >= 1 or self._out_of_patience()))
+
+    def _out_of_patience(self) -> bool:
+        """Whether no epoch since the best one was better, for as many epochs as ``training.patience`` allows."""
+        patience = self.settings.training.patience
+        return patience is not None and self.state.epoch - self.state.best_epoch >= patience
 
     def _validate(self) -> dict[str, float]:
         """Score the weights that are kept, and save them if they are the best so far; gives columns of the history."""
-        kept = self.network if self.average is None else self.average.module
+        kept = self.step.kept
         result = self.validate(kept)
         if result.mean > self.state.best_mean:
             self.state.best_mean, self.state.best_epoch = result.mean, self.state.epoch
@@ -235,16 +237,14 @@ class Trainer:
         )
 
     def _save_last(self) -> None:
-        self.state.seconds = self._seconds()
-        save_checkpoint(
-            self.folder / "last.pt",
-            {
-                "network": self.network.state_dict(),
-                "average": None if self.average is None else self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "state": dict(vars(self.state)),
-            },
-        )
+        self._look()
+        self.state.seconds = self._saved = self.clock.seconds
+        save_checkpoint(self.folder / "last.pt", {**self.step.state(), "state": dict(vars(self.state))})
+
+    def _save_in_time(self) -> None:
+        """Save within a long epoch, too, so that no crash costs more than a few minutes."""
+        if self.clock.seconds - self._saved >= 60 * self.settings.training.checkpoint_minutes:
+            self._save_last()
 
     def resume(self) -> None:
         """Go back to where ``last.pt`` was written.
@@ -257,10 +257,7 @@ class Trainer:
         path = self.folder / "last.pt"
         saved = load_checkpoint(path)
         try:
-            self.network.load_state_dict(saved["network"])
-            if self.average is not None:
-                self.average.load_state_dict(saved["average"])
-            self.optimizer.load_state_dict(saved["optimizer"])
+            self.step.restore(saved)
             self.state = TrainingState(**saved["state"])
         except (RuntimeError, AttributeError, KeyError, ValueError, TypeError) as error:
             raise RunError(f"the checkpoint is of another network: {error}", where=str(path),

@@ -1,20 +1,30 @@
-"""The loss and the schedule of the learning rate."""
+"""The loss: the one that a config names, and what it is weighed with."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from pipeline.config.losses import WEIGHTS_BY_FREQUENCY, weighted_classes
 from pipeline.errors import ConfigError
 from transforms.plugins import PluginTarget, load_plugin_class
 
+__all__ = ["Objective", "build_loss", "check_loss", "frequency_weights"]
 
-def build_loss(target: Mapping[str, Any]) -> nn.Module:
+
+def build_loss(target: Mapping[str, Any], voxels: np.ndarray | None = None) -> nn.Module:
     """The loss that a config names: MONAI's or a plugin's, of logits (B, K, H, W) and class indices (B, 1, H, W).
+
+    Parameters
+    ----------
+    target
+        ``{_target_: NAME, ...}``. ``weight: inverse`` and ``weight: inverse_sqrt`` stand for `frequency_weights`.
+    voxels
+        (K,) of each class in the training cases; None where they are not known, and then no class is weighed.
 
     Raises
     ------
@@ -24,8 +34,8 @@ def build_loss(target: Mapping[str, Any]) -> nn.Module:
     name = str(target["_target_"]).removeprefix("monai.losses.")
     factory = _factory(target["_target_"], name)
     parameters = {key: value for key, value in target.items() if key != "_target_"}
-    if not isinstance(target["_target_"], PluginTarget) and isinstance(parameters.get("weight"), list):
-        parameters["weight"] = torch.tensor(parameters["weight"], dtype=torch.float32)
+    if not isinstance(target["_target_"], PluginTarget) and "weight" in parameters:
+        parameters["weight"] = _weights(target, voxels)
     try:
         loss: nn.Module = factory(**parameters)
     except Exception as error:  # whatever the library says of the user's parameters
@@ -33,6 +43,17 @@ def build_loss(target: Mapping[str, Any]) -> nn.Module:
     if not isinstance(loss, nn.Module):
         raise ConfigError(f"{name} is no torch.nn.Module", where="loss", remedy="Derive it from that")
     return loss
+
+
+def _weights(target: Mapping[str, Any], voxels: np.ndarray | None) -> Any:
+    """The parameter `weight` of one of MONAI's losses, as it takes it."""
+    given = target["weight"]
+    if isinstance(given, str) and given in WEIGHTS_BY_FREQUENCY:
+        if voxels is None:
+            return None
+        weighed = weighted_classes(target, len(voxels))
+        given = frequency_weights(voxels[weighed.start :], WEIGHTS_BY_FREQUENCY[given])
+    return torch.tensor(given, dtype=torch.float32) if isinstance(given, list) else given
 
 
 def _factory(target: str, name: str) -> Any:
@@ -64,26 +85,73 @@ def check_loss(loss: nn.Module, classes: int, device: torch.device) -> None:
                           remedy="Set reduction: mean")  # fmt: skip
 
 
-def rate_factor(progress: float, schedule: str, warmup: float) -> float:
-    """The share of the peak learning rate at a point of the training.
+class Objective(nn.Module):
+    """A loss that takes the outputs of a network with deep supervision as well (Lee et al., AISTATS 2015).
 
     Parameters
     ----------
-    progress
-        From 0 (start) to 1 (end).
-    schedule
-        ``cosine``: half a cosine down to 0; ``polynomial``: (1 - t) ** 0.9; ``constant``.
-    warmup
-        Share of the training during which the rate rises in a line from a hundredth.
+    loss
+        Of logits (B, K, H, W) and class indices (B, 1, H, W).
+
+    Notes
+    -----
+    Each further resolution counts half as much as the one above it, and all together 1, as in nnU-Net (Isensee et al.,
+    Nature Methods 18, 2021). Labels are reduced to it by taking the pixel at the middle of each block, where `nearest`
+    puts it.
+    """
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, outputs: torch.Tensor | Sequence[torch.Tensor], label: torch.Tensor) -> torch.Tensor:
+        """The loss, () float32.
+
+        Parameters
+        ----------
+        outputs
+            (B, K, H, W), or a list of it and of (B, K, ceil(H / 2), ceil(W / 2)) and so on.
+        label
+            (B, 1, H, W).
+        """
+        if isinstance(outputs, torch.Tensor):
+            value: torch.Tensor = self.loss(outputs.float(), label)
+            return value
+        weights = [0.5**level for level in range(len(outputs))]
+        parts = [
+            weight * self.loss(logits.float(), _reduced(label, logits.shape[-2:], 2**level))
+            for level, (weight, logits) in enumerate(zip(weights, outputs, strict=True))
+        ]
+        return torch.stack(parts).sum() / sum(weights)
+
+
+def _reduced(label: torch.Tensor, size: Sequence[int], factor: int) -> torch.Tensor:
+    """Every `factor`-th pixel of (B, 1, H, W), from the middle of the first block; the last where there is none."""
+    if factor == 1:
+        return label
+    rows, columns = (
+        torch.arange(length, device=label.device).mul_(factor).add_(factor // 2).clamp_(max=side - 1)
+        for length, side in zip(size, label.shape[-2:], strict=True)
+    )
+    return label.index_select(2, rows).index_select(3, columns)
+
+
+def frequency_weights(voxels: np.ndarray, power: float) -> list[float]:
+    """Weights that make up for how often the voxels of each class come; their mean over the classes that come is 1.
+
+    Parameters
+    ----------
+    voxels
+        (K,) how many voxels of each class the training cases have.
+    power
+        1 makes up for it altogether, 0.5 by its square root.
 
     Returns
     -------
-    float
-        From 0 to 1.
+    list of float
+        Proportional to voxels ** -power; 0 for a class without any.
     """
-    if progress < warmup:
-        return 0.01 + 0.99 * progress / warmup
-    rest = min(1.0, (progress - warmup) / (1 - warmup))
-    if schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * rest))
-    return 1.0 if schedule == "constant" else float((1 - rest) ** 0.9)
+    counts = np.asarray(voxels, dtype=np.float64)
+    weights = np.power(counts, -power, out=np.zeros(len(counts)), where=counts > 0)
+    scaled: list[float] = (weights / weights[counts > 0].mean()).tolist()
+    return scaled

@@ -193,7 +193,12 @@ def _without(load: Load, key: str) -> dict[str, Any]:
         (["data.label_map={5: 2}"], "maps to 2, but the classes are 0 to 1"),
         (["data.ignore_affine=true", "data.spacing_mm=[1, 1]"], "both 'ignore_affine' (distances in pixels) and"),
         (["loss.weight=[1, 2, 3]"], "3 weights for 2 classes"),
-        (["loss.weight=[1, 2]", "loss.include_background=false"], "2 weights for 1 classes"),
+        (["loss.weight=[1]", "loss.include_background=false"], "1 weights for 2 classes"),
+        (
+            ["loss={_target_: DiceLoss, softmax: true, to_onehot_y: true, include_background: false, weight: [1, 2]}"],
+            "2 weights for 1 classes",
+        ),
+        (["loss.weight=inverse_squared"], "'inverse_squared' is no way to weigh classes"),
         (["loss.softmax=false"], "'softmax' is not true"),
         (["loss={_target_: DiceLoss, softmax: true}"], "'to_onehot_y' is not true"),
         (["loss={_target_: FocalLoss, to_onehot_y: true}"], "'use_softmax' is not true"),
@@ -211,8 +216,10 @@ def test_contradictions(load: Load, faults_of: FaultsOf, overrides: list[str], t
 
 def test_losses_that_fit(load: Load) -> None:
     load("loss={_target_: monai.losses.FocalLoss, use_softmax: true, to_onehot_y: true, weight: [1, 2]}")
-    load("loss.weight=[1]", "loss.include_background=false")
+    load("loss.weight=[1, 2]", "loss.include_background=false")  # of the cross entropy, which keeps the background
+    load("loss={_target_: DiceLoss, softmax: true, to_onehot_y: true, include_background: false, weight: [1]}")
     load("loss.weight=2.0")
+    load("loss.weight=inverse_sqrt")
 
 
 def test_lint_and_types_are_told_together(load: Load, faults_of: FaultsOf) -> None:

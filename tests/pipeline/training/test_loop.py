@@ -23,7 +23,8 @@ from pipeline.networks.unet import UNet
 from pipeline.progress import Progress
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.loop import Trainer, TrainingState
-from pipeline.training.objective import build_loss, rate_factor
+from pipeline.training.objective import build_loss
+from pipeline.training.schedule import rate_factor
 from pipeline.training.signals import StopRequest
 from pipeline.training.validation import ScanDice, ValidationResult
 
@@ -86,9 +87,9 @@ def fit(trainer: Trainer, stop: StopRequest | None = None) -> TrainingState:
 
 
 def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
-    state = {f"network.{name}": value for name, value in trainer.network.state_dict().items()}
-    if trainer.average is not None:
-        state |= {f"average.{name}": value for name, value in trainer.average.state_dict().items()}
+    state = {f"network.{name}": value for name, value in trainer.step.network.state_dict().items()}
+    if trainer.step.average is not None:
+        state |= {f"average.{name}": value for name, value in trainer.step.average.state_dict().items()}
     return {name: value.clone() for name, value in state.items()}
 
 
@@ -147,7 +148,7 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(
     assert (found.best_epoch, found.best_mean) == (expected.best_epoch, expected.best_mean)
     best = [load_checkpoint(tmp_path / name / "best.pt") for name in ("whole", "parts")]
     assert same(best[0]["network"], best[1]["network"])
-    optimizers = [repr(one.optimizer.state_dict()) for one in (trainer, whole)]
+    optimizers = [repr(one.step.optimizer.state_dict()) for one in (trainer, whole)]
     assert optimizers[0] == optimizers[1]
 
 
@@ -194,8 +195,8 @@ def test_the_best_epoch_is_kept_and_not_the_last(
     assert not same(best["network"], validate.shown[3]), "of equal ones the first"
     assert not same(best["network"], validate.shown[4])
     last = load_checkpoint(tmp_path / "run" / "last.pt")
-    assert same(last["network"], trainer.network.state_dict())
-    kept = trainer.network if trainer.average is None else trainer.average.module
+    assert same(last["network"], trainer.step.network.state_dict())
+    kept = trainer.step.kept
     assert same(validate.shown[4], kept.state_dict()), "the averaged weights are the ones that are scored and kept"
     assert same(validate.shown[4], last["network"]) == (ema == 0)
     UNet(1, 3, channels=[4, 8]).load_state_dict(best["network"])
@@ -281,8 +282,9 @@ def test_a_loss_that_is_not_finite_stops_with_names_and_keeps_the_best(
     best = load_checkpoint(tmp_path / "run" / "best.pt")
     assert best["epoch"] == 1
     assert all(torch.isfinite(tensor).all() for tensor in best["network"].values())
-    assert all(torch.isfinite(tensor).all() for tensor in weights(trainer).values()), "the step was not made"
-    assert load_checkpoint(tmp_path / "run" / "last.pt")["state"]["step"] == STEPS
+    last = load_checkpoint(tmp_path / "run" / "last.pt")
+    assert last["state"]["step"] == STEPS, "it was not saved after that step"
+    assert all(torch.isfinite(tensor).all() for tensor in last["network"].values())
 
 
 def test_before_the_first_validation_no_checkpoint_is_promised(
@@ -325,7 +327,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, look: float = 0.0) -> None:
         self.now, self.look = 1000.0, look
-        monkeypatch.setattr("pipeline.training.loop.time", SimpleNamespace(monotonic=self.read))
+        monkeypatch.setattr("pipeline.training.schedule.time", SimpleNamespace(monotonic=self.read))
 
     def read(self) -> float:
         self.now += self.look
@@ -491,7 +493,8 @@ def test_test_cases_have_no_way_in(
     tmp_path: Path, make_config: Callable[..., Any], make_case: Callable[..., Any], write_nifti: Callable[..., Path]
 ) -> None:
     # What a trainer is given holds the training and the validation slices; the test cases' files are not even there.
-    assert list(inspect.signature(Trainer).parameters) == ["settings", "network", "loss", "bank", "validate", "folder"]
+    given = ["settings", "network", "loss", "bank", "validate", "folder", "say"]
+    assert list(inspect.signature(Trainer).parameters) == given
     config = make_config(training={"epochs": 1, "batch_size": 4, "device": "cpu"})
     cases = [
         make_case(f"p{n}_0", f"p{n}", image=tmp_path / f"i{n}.nii.gz", label=tmp_path / f"l{n}.nii.gz")

@@ -1,4 +1,4 @@
-"""The loss by hand, and the learning rate along the training."""
+"""The loss by hand: its weights, and its sum over the resolutions of deep supervision."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from pipeline.errors import ConfigError
-from pipeline.training.objective import build_loss, check_loss, rate_factor
+from pipeline.training.objective import Objective, build_loss, check_loss, frequency_weights
 
 DICE_CE = {"_target_": "DiceCELoss", "softmax": True, "to_onehot_y": True}
-SCHEDULES = ["cosine", "polynomial", "constant"]
 
 
 def test_dice_and_cross_entropy_by_hand() -> None:
@@ -78,35 +77,50 @@ def test_each_loss_of_the_allow_list_fits(name: str, classes: int) -> None:
     assert (logits.grad[:, 1] < 0).all()
 
 
+def test_weights_by_hand() -> None:
+    # 1/1, 1/4 and 1/16 of 16, with a mean of 1: 16, 4 and 1 by 7. Of their square roots: 4, 2 and 1, by 7/3.
+    assert frequency_weights(np.array([1, 4, 16]), 1.0) == pytest.approx([16 / 7, 4 / 7, 1 / 7])
+    assert frequency_weights(np.array([1, 4, 16]), 0.5) == pytest.approx([12 / 7, 6 / 7, 3 / 7])
+    # A class without voxels has no weight, and no say in the mean.
+    assert frequency_weights(np.array([9, 0, 9]), 1.0) == [1.0, 0.0, 1.0]
+
+
 @pytest.mark.parametrize(
-    ("schedule", "progress", "expected"),
+    ("name", "extra", "weights"),
     [
-        ("cosine", 0.55, 0.5),  # half of the way from 0.1 to 1
-        ("cosine", 0.1 + 0.9 / 3, 0.75),  # (1 + cos 60 degrees) / 2
-        ("cosine", 1.0, 0.0),
-        ("polynomial", 0.55, 0.5**0.9),
-        ("polynomial", 1.0, 0.0),
-        ("constant", 0.55, 1.0),
-        ("constant", 1.0, 1.0),
-        *[(schedule, 0.0, 0.01) for schedule in SCHEDULES],
-        *[(schedule, 0.05, 0.505) for schedule in SCHEDULES],
-        *[(schedule, 0.1, 1.0) for schedule in SCHEDULES],
+        ("DiceCELoss", {}, [16 / 7, 4 / 7, 1 / 7]),
+        ("DiceCELoss", {"include_background": False}, [16 / 7, 4 / 7, 1 / 7]),  # of the cross entropy
+        ("DiceLoss", {}, [16 / 7, 4 / 7, 1 / 7]),
+        ("DiceLoss", {"include_background": False}, [1.6, 0.4]),  # 4 and 1, with a mean of 1
     ],
 )
-def test_the_rate_by_hand(schedule: str, progress: float, expected: float) -> None:
-    assert rate_factor(progress, schedule, 0.1) == pytest.approx(expected, abs=1e-12)
+def test_a_loss_weighs_classes_by_their_frequency(name: str, extra: dict[str, Any], weights: list[float]) -> None:
+    target = {"_target_": name, "softmax": True, "to_onehot_y": True, **extra}
+    logits, label = torch.randn(2, 3, 4, 4), torch.randint(0, 3, (2, 1, 4, 4))
+    weighed = build_loss({**target, "weight": "inverse"}, np.array([1, 4, 16]))
+    check_loss(weighed, 3, torch.device("cpu"))
+    assert weighed(logits, label).item() == pytest.approx(
+        build_loss({**target, "weight": weights})(logits, label).item(), rel=1e-6
+    )
+    assert build_loss({**target, "weight": "inverse"})(logits, label) == build_loss(target)(logits, label)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("warmup", [0.0, 0.2])
-def test_the_rate_rises_and_then_falls(schedule: str, warmup: float) -> None:
-    points = np.linspace(0, 1.2, 241)  # a budget of time may be overrun by a step
-    rates = [rate_factor(point, schedule, warmup) for point in points]
-    assert all(0 <= rate <= 1 for rate in rates)
-    steps = np.diff(rates)
-    rising = points[1:] <= warmup
-    assert (steps[rising] > 0).all()
-    after = steps[points[:-1] >= warmup]
-    assert (after <= 0).all()
-    if warmup == 0:
-        assert rates[0] == 1
+def test_deep_supervision_by_hand() -> None:
+    objective = Objective(build_loss(DICE_CE))
+    label = torch.randint(0, 3, (2, 1, 7, 10), dtype=torch.uint8)
+    outputs = [torch.randn(2, 3, 7, 10), torch.randn(2, 3, 4, 5), torch.randn(2, 3, 2, 3)]
+    # Rows 1, 3, 5 and the last for 7 rows by 2; rows 2 and 6 by 4. Columns 1, 3, 5, 7, 9 of 10; 2, 6 and the last.
+    halves = label[:, :, [1, 3, 5, 6]][:, :, :, [1, 3, 5, 7, 9]]
+    quarters = label[:, :, [2, 6]][:, :, :, [2, 6, 9]]
+    loss = build_loss(DICE_CE)
+    parts = [loss(logits, one).item() for logits, one in zip(outputs, (label, halves, quarters), strict=True)]
+    expected = (parts[0] + parts[1] / 2 + parts[2] / 4) / 1.75
+    assert objective(outputs, label).item() == pytest.approx(expected, rel=1e-6)
+    assert objective(outputs[0], label) == loss(outputs[0], label)
+
+
+def test_a_loss_of_half_precision_logits_is_taken_in_full() -> None:
+    logits, label = torch.randn(2, 3, 4, 4).bfloat16(), torch.randint(0, 3, (2, 1, 4, 4))
+    value = Objective(build_loss(DICE_CE))(logits, label)
+    assert value.dtype == torch.float32
+    assert value == build_loss(DICE_CE)(logits.float(), label)
