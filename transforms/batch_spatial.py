@@ -151,9 +151,8 @@ class RandAffineBatchd(BatchTransform[Warp]):
 
         def sampled(values: torch.Tensor, mode: str) -> torch.Tensor:
             # In float32, whatever the type: half precision would round the places too.
-            moved = functional.grid_sample(
-                taken(values, chosen).float(), grid, mode, self.padding_mode, align_corners=False
-            )
+            still = taken(values, chosen).float()
+            moved = functional.grid_sample(still, grid, mode, self.padding_mode, align_corners=False)
             return replaced(values, chosen, moved)
 
         return {**batch, "image": sampled(image, self.image_mode), "label": sampled(label, "nearest")}

@@ -130,7 +130,7 @@ class Trainer:
         return self.state
 
     def _train_epoch(self, progress: Progress, stop: StopRequest) -> dict[str, float]:
-        """The steps that the present epoch has left; gives the pace and augmentation's shares, columns of the history."""
+        """The steps that the present epoch has left; gives the pace and augmentation's shares, for the history."""
         state, began, seen = self.state, self.clock.seconds, 0
         coming = self._batches(state.epoch)[state.batch :]
         self.bank.expect(coming)

@@ -12,9 +12,8 @@ FLIP, BLUR = {"_target_": "monai.transforms.RandFlipd"}, {"_target_": "RandBlurB
 def test_the_mean_over_the_epochs() -> None:
     history: list[dict[str, Any]] = [{"epoch": 1, "per_sample_share": 0.1}, {"epoch": 2, "per_sample_share": 0.4}]
     assert sample_by_sample([BLUR, FLIP, BLUR]) == ["RandFlipd"]
-    told = per_sample_cost([BLUR, FLIP], history)
-    assert (
-        told == "RandFlipd works sample by sample, which takes 25% of the training; RandFlipBatchd takes a whole batch"
+    assert per_sample_cost([BLUR, FLIP], history) == (
+        "RandFlipd works sample by sample, which takes 25% of the training; RandFlipBatchd takes a whole batch"
     )
 
 
