@@ -75,7 +75,7 @@ def _start(config: Config, cache: str) -> Slices:
     cases, options, data = tuple(find_cases(own)), read_options(own), own.settings.data
     facts = {fact.case: fact for fact in take_facts(own, cases)}
     chain = PrepareChain(own.settings.transforms.prepare, options)
-    return prepared_slices(own, Preparation(chain, cases, facts, options, len(data.classes), data.context))
+    return prepared_slices(own, [Preparation(chain, cases, facts, options, len(data.classes), data.context)])
 
 
 def _first(bank: Slices) -> torch.Tensor:

@@ -19,6 +19,7 @@ from pipeline.data.facts import CaseFacts
 from pipeline.data.layouts import scattered_patients
 from pipeline.data.leakage.leaks import repeated_images
 from pipeline.data.splitting.splits import Split, all_folds, split_folds
+from pipeline.data.views import View, faults_of_views, views_of
 from pipeline.errors import ConfigError, DataError, Fault, raise_all
 from pipeline.progress import stage
 
@@ -54,6 +55,11 @@ class Intake:
     def settings(self) -> Settings:
         """The config's values."""
         return self.dataset.config.settings
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The ways in which volumes are cut into slices: one, or those of ``data.views``."""
+        return views_of(self.dataset.config, self.facts, self.dataset.cases[0].channels_in_file)
 
     @property
     def parts(self) -> tuple[Intake, ...]:
@@ -105,6 +111,7 @@ def divide(dataset: Dataset, facts: Mapping[str, CaseFacts]) -> Intake:
     Fault, Faults
         What is wrong with the split, of any fold.
     """
+    raise_all(faults_of_views(dataset.config, facts))
     shows = {name: frozenset(np.flatnonzero(fact.slices_with).tolist()) for name, fact in facts.items()}
     splits = split_folds(dataset.config, dataset.cases, shows)
     _check_shown_case(dataset, splits)

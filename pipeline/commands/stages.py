@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from pipeline.data.caching.slices import Slices
 from pipeline.data.cases import Case
 from pipeline.data.crops import crop_faults
 from pipeline.data.inspection import knows_spacing
-from pipeline.errors import ConfigError, raise_all
+from pipeline.data.views import View
+from pipeline.errors import ConfigError, DataError, raise_all
 from pipeline.evaluation.confusion import CaseCounts
 from pipeline.inference.masks import mask_bytes
 from pipeline.inference.scans import Prediction, ScanPredictor, prediction_path
@@ -86,23 +87,36 @@ def prepare(intake: Intake, name: str, cases: Sequence[Case], say: Callable[[str
     say
         Takes what the user should know; else it is shown with the progress.
     """
-    config, options = intake.dataset.config, intake.dataset.options
-    data, chain = intake.settings.data, PrepareChain(intake.settings.transforms.prepare, options)
-    job = Preparation(chain, tuple(cases), intake.facts, options, len(data.classes), data.context)
-    with stage(f"prepare {name}", len(cases), "cases") as progress:
-        return prepared_slices(config, job, progress.advance, say or progress.write)
+    settings, data = intake.settings, intake.settings.data
+    jobs = [
+        Preparation(
+            PrepareChain(settings.transforms.prepare, view.options), tuple(cases), view.facts, view.options,
+            len(data.classes), data.context,
+        )
+        for view in intake.views
+    ]  # fmt: skip
+    with stage(f"prepare {name}", len(cases) * len(jobs), "cases") as progress:
+        return prepared_slices(intake.dataset.config, jobs, progress.advance, say or progress.write)
 
 
 def check_test_crop(intake: Intake) -> None:
     """Refuse, before training, a chain that would cut off labelled voxels of test cases."""
-    options, cases = intake.dataset.options, intake.split.test
-    chain = PrepareChain(intake.settings.transforms.prepare, options, keys=("image",))
+    raise_all(
+        fault
+        for view in intake.views
+        for fault in view_crop_faults(intake.settings.transforms.prepare, intake.split.test, view)
+    )
+
+
+def view_crop_faults(entries: Sequence[Mapping[str, Any]], cases: Sequence[Case], view: View) -> list[DataError]:
+    """A fault for each case from which a prepare chain, given by its entries, cuts off labelled voxels in a view."""
+    chain = PrepareChain(entries, view.options, keys=("image",))
 
     def prepared(number: int) -> torch.Tensor:
         image: torch.Tensor = chain(sample_of(cases[number], label=False))["image"]
         return image
 
-    raise_all(crop_faults(chain, cases, intake.facts, options, prepared))
+    return crop_faults(chain, cases, view.facts, view.options, prepared)
 
 
 def network_for(dataset: Dataset, device: torch.device) -> nn.Module:

@@ -78,6 +78,7 @@ class DataSettings(Section):
     phantom: PhantomSettings | None = None
     fold: int | Literal["all"] = 0
     axis: int | Literal["sagittal", "coronal", "axial"] | None = None
+    views: tuple[int | Literal["sagittal", "coronal", "axial"], ...] | None = None
     orientation: Literal["ras", "file"] = "ras"
     spacing_mm: Annotated[tuple[Annotated[Float, Field(gt=0)], ...], Field(min_length=2, max_length=3)] | None = None
     context: Annotated[Int, Field(ge=0, le=8)] = 0
@@ -112,6 +113,19 @@ class DataSettings(Section):
         if value is None or value in PLANES or (_is_whole(value) and 0 <= value <= 2):
             return value
         raise ValueError(f"got {value!r:.60}, expected 0, 1, 2 or one of {', '.join(PLANES)}")
+
+    @field_validator("views", mode="before")
+    @classmethod
+    def _axes_or_planes(cls, value: Any) -> Any:
+        if value is None:
+            return value
+        views = list(value) if isinstance(value, (list, tuple)) else []
+        if not views or any(cls._axis_or_plane(view) is None for view in views):
+            raise ValueError(f"got {value!r:.60}, expected a list of 0, 1, 2 or {', '.join(PLANES)}")
+        numbers = [PLANES.index(view) if view in PLANES else view for view in views]
+        if len(set(numbers)) < len(numbers):
+            raise ValueError(f"got {value!r:.60}, which names a view twice")
+        return tuple(views)
 
     @field_validator("patient", "scan")
     @classmethod

@@ -206,6 +206,9 @@ def _contradictions(document: Document, settings: Settings) -> Iterator[KeyFault
     if data.phantom is not None and data.layout != "hipmri":
         yield fault(("data", "phantom"), "a phantom is written in the hipmri layout", "Set data.layout: hipmri")
     yield from _contradictions_of_layout(document, settings)
+    if data.views is not None and data.axis is not None:
+        what = "both 'axis' (one view) and 'views' are set"
+        yield fault(("data", "views"), what, "Set data.axis: null, or leave data.views out")
     if data.fold == "all" and settings.splits.kind not in ("folds", "file"):
         what = f"splits.kind is {settings.splits.kind}, which has no folds that could all be trained"
         yield fault(("data", "fold"), what, "Set splits.kind to 'folds', or to 'file' with nnU-Net's splits_final.json")

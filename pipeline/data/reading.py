@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pipeline.config.load import Config
-from pipeline.config.schema import PLANES
+from pipeline.config.schema import PLANES, Settings
 from transforms.nifti import ReadOptions
 
 
 def read_options(config: Config, channels_in_file: int = 1) -> ReadOptions:
-    """The options of the reader; `channels_in_file` as the cases say, see `pipeline.data.cases.Case`."""
+    """The options of the reader; `channels_in_file` as the cases say, see `pipeline.data.cases.Case`.
+
+    Of several views they are those of the first; see `pipeline.data.views` for the others.
+    """
     data = config.settings.data
     return ReadOptions(
-        axis=PLANES.index(data.axis) if isinstance(data.axis, str) else data.axis,
+        axis=axes[0] if (axes := view_axes(config.settings)) else _number(data.axis),
         reorient=data.orientation == "ras",
         channels=channels_in_file,
         max_voxels=data.max_voxels,
@@ -20,3 +23,12 @@ def read_options(config: Config, channels_in_file: int = 1) -> ReadOptions:
         spacing_mm=data.spacing_mm,
         label_map=tuple(sorted((data.label_map or {}).items())),
     )
+
+
+def view_axes(settings: Settings) -> tuple[int, ...]:
+    """The axes of ``data.views`` as numbers, in its order; none where it is not set."""
+    return tuple(axis for view in settings.data.views or () if (axis := _number(view)) is not None)
+
+
+def _number(axis: int | str | None) -> int | None:
+    return PLANES.index(axis) if isinstance(axis, str) else axis

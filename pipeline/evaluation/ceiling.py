@@ -7,9 +7,8 @@ the chain alone, whatever the network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from pipeline.data.cases import Case, scan_key
 from pipeline.evaluation import aggregation
 from pipeline.evaluation.confusion import CaseCounts, count_slices
 from pipeline.evaluation.surfaces import surface_figures
-from pipeline.inference.original_grid import most_probable
+from pipeline.inference.original_grid import most_probable, restored_probabilities
 from pipeline.networks.apply import chunks
 from transforms.chain import PrepareChain
 from transforms.nifti import ReadOptions, read_label
@@ -75,15 +74,15 @@ def spread_scans(cases: Sequence[Case], slices: Callable[[Case], int], limit: in
 
 
 def resampling_ceiling(
-    chain: PrepareChain, cases: Sequence[Case], options: ReadOptions, classes: Sequence[str],
+    chains: Sequence[PrepareChain], cases: Sequence[Case], options: ReadOptions, classes: Sequence[str],
     spacing_of: Callable[[Case], Sequence[float]], done: Callable[[], None] = lambda: None,
 ) -> Ceiling:  # fmt: skip
     """Measure the ceiling of a chain on cases.
 
     Parameters
     ----------
-    chain
-        Of image and label.
+    chains
+        Of image and label; one a view, whose probabilities are averaged.
     cases
         With labels.
     options
@@ -103,8 +102,7 @@ def resampling_ceiling(
     counts: list[CaseCounts] = []
     distances: list[np.ndarray] = []
     for case in cases:
-        sample = chain(sample_of(case))
-        mask, axis = _there_and_back(chain, sample, len(classes))
+        mask, axis = _there_and_back(chains, case, len(classes))
         assert case.label is not None
         label = read_label(case.label, options).array
         counts.append(CaseCounts(case.id, case.scan, case.patient, count_slices(label, mask, len(classes), axis=axis)))
@@ -121,15 +119,25 @@ def resampling_ceiling(
     )
 
 
-def _there_and_back(chain: PrepareChain, sample: Mapping[str, Any], classes: int) -> tuple[np.ndarray, int]:
-    """A case's mask as it comes back, on the file's axes, and the axis that was cut; some slices at a time."""
-    label = torch.as_tensor(sample["label"]).as_subclass(torch.Tensor)
-    plane = plane_from(sample["image"].meta)
-    parts = [
-        most_probable(chain, one_hot(label[part].long(), classes).movedim(-1, 1).float(), sample["image"])
-        for part in chunks(len(label), max(1, _AT_ONCE // classes))
-    ]
-    return np.ascontiguousarray(plane.restore(np.concatenate(parts))), plane.axis
+def _there_and_back(chains: Sequence[PrepareChain], case: Case, classes: int) -> tuple[np.ndarray, int]:
+    """A case's mask as it comes back, on the file's axes, and the axis that was cut in the first view."""
+    samples = [chain(sample_of(case)) for chain in chains]
+    labels = [torch.as_tensor(sample["label"]).as_subclass(torch.Tensor) for sample in samples]
+    plane = plane_from(samples[0]["image"].meta)
+    if len(chains) == 1:  # some slices at a time
+        parts = [
+            most_probable(chains[0], _hot(labels[0][part], classes), samples[0]["image"])
+            for part in chunks(len(labels[0]), max(1, _AT_ONCE // classes))
+        ]
+        return np.ascontiguousarray(plane.restore(np.concatenate(parts))), plane.axis
+    views = zip(chains, labels, samples, strict=True)
+    total = sum(restored_probabilities(chain, _hot(label, classes), sample["image"]) for chain, label, sample in views)
+    return np.argmax(total, axis=0).astype(np.min_scalar_type(classes - 1)), plane.axis
+
+
+def _hot(label: torch.Tensor, classes: int) -> torch.Tensor:
+    """(S, K, H, W) float32 of a label (S, H, W)."""
+    return one_hot(label.long(), classes).movedim(-1, 1).float()
 
 
 def _means(table: np.ndarray) -> np.ndarray:

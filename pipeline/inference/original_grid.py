@@ -12,7 +12,7 @@ from pipeline.networks.apply import chunks
 from transforms.chain import PrepareChain
 from transforms.planes import plane_from
 
-__all__ = ["highest", "inverted", "most_probable", "restored_masks", "spacing_mm"]
+__all__ = ["highest", "inverted", "most_probable", "restored_masks", "restored_probabilities", "spacing_mm"]
 
 _INVERTED_AT_ONCE = 256  # channels (classes times slices) that go back through the chain together, to bound memory
 
@@ -37,6 +37,19 @@ def restored_masks(chain: PrepareChain, probabilities: torch.Tensor, prepared: t
     """
     plane = plane_from(prepared.meta)  # type: ignore[attr-defined]
     return np.ascontiguousarray(plane.restore(most_probable(chain, probabilities, prepared))), plane.axis
+
+
+def restored_probabilities(chain: PrepareChain, probabilities: torch.Tensor, prepared: torch.Tensor) -> np.ndarray:
+    """(K, ...) float32 on the image file's own axes and grid; 0 for all classes where the chain cut voxels off.
+
+    Parameters
+    ----------
+    chain, probabilities, prepared
+        As for `most_probable`.
+    """
+    plane = plane_from(prepared.meta)  # type: ignore[attr-defined]
+    stack = torch.cat(list(inverted(chain, probabilities, prepared))).numpy().swapaxes(0, 1)
+    return np.stack([plane.restore(channel) for channel in stack])
 
 
 def most_probable(chain: PrepareChain, probabilities: torch.Tensor, prepared: torch.Tensor) -> np.ndarray:

@@ -182,10 +182,11 @@ def _check(
         f"dropout is {dropout!r}; give 0 or more, below 1": not isinstance(dropout, (int, float))
         or not 0 <= dropout < 1,
         f"upsample is {upsample!r}; known are transposed, bilinear": upsample not in ("transposed", "bilinear"),
-        f"deep_supervision is {deep_supervision!r}; give 0 or more, below the {len(widths)} levels": not (
-            _is_count(deep_supervision) and deep_supervision < len(widths)
+        f"deep_supervision is {deep_supervision!r}; give 0 or more, below the {len(widths)} levels": isinstance(
+            deep_supervision, bool
         )
-        and not (deep_supervision == 0 and deep_supervision is not False),
+        or not isinstance(deep_supervision, int)
+        or deep_supervision not in range(max(1, len(widths))),
     }
     wrong = [what for what, is_wrong in faults.items() if is_wrong]
     if wrong:

@@ -18,11 +18,11 @@ from pipeline.commands.checks.forecast import Pace, Workload, forecast, forecast
 from pipeline.commands.checks.readable import Readable
 from pipeline.commands.checks.trace import Step, changed_labels, channel_lines, trace_case, trace_lines, trace_values
 from pipeline.commands.intake import Intake
-from pipeline.commands.stages import network_for
+from pipeline.commands.stages import network_for, view_crop_faults
 from pipeline.data.caching.prepared import sample_of
 from pipeline.data.cases import Case
-from pipeline.data.crops import crop_faults
 from pipeline.data.inspection import knows_spacing
+from pipeline.data.views import view_options, views_of
 from pipeline.errors import ConfigError, Fault, raise_all
 from pipeline.evaluation.ceiling import Ceiling, resampling_ceiling, spread_scans
 from pipeline.memory import available_bytes, in_words
@@ -66,7 +66,7 @@ def check_chain(findings: Findings, readable: Readable, arguments: argparse.Name
         findings.note(hint)
     if arguments.plot is not None:
         _plot(findings, readable, case, steps, Path(arguments.plot))
-    _check_ceiling(findings, readable, chain)
+    _check_ceiling(findings, readable)
     _check_run(findings, readable, sample, steps)
     if arguments.against is not None and readable.intake is not None:
         compare_networks(readable.intake, arguments.against, arguments.batches)
@@ -122,7 +122,7 @@ def _plot(findings: Findings, readable: Readable, case: Case, steps: list[Step],
     findings.lines([f"drawn in {path}"])
 
 
-def _check_ceiling(findings: Findings, readable: Readable, chain: PrepareChain) -> None:
+def _check_ceiling(findings: Findings, readable: Readable) -> None:
     """Reference masks through the chain and back."""
     dataset, known = readable.dataset, knows_spacing(readable.dataset.config)
     classes, facts = dataset.config.settings.data.classes, readable.facts
@@ -131,9 +131,11 @@ def _check_ceiling(findings: Findings, readable: Readable, chain: PrepareChain) 
     def spacing_of(case: Case) -> tuple[float, ...]:
         return facts[case.id].spacing_mm if known else (1.0,) * len(facts[case.id].shape)
 
+    views = view_options(dataset.config, readable.cases[0].channels_in_file)
+    chains = [PrepareChain(dataset.config.settings.transforms.prepare, options) for options in views]
     try:
         with stage("ceiling", len(chosen), "cases") as progress:
-            found = resampling_ceiling(chain, chosen, dataset.options, classes, spacing_of, progress.advance)
+            found = resampling_ceiling(chains, chosen, dataset.options, classes, spacing_of, progress.advance)
     except Fault as fault:
         findings.section("ceiling", "could not be measured")
         findings.faults([fault])
@@ -215,12 +217,14 @@ def _tell_cost(findings: Findings, pace: Pace, cost: str | None) -> None:
 
 
 def _workload(readable: Readable, intake: Intake, bytes_per_slice: int, prepare_seconds: float) -> Workload:
+    views = views_of(readable.dataset.config, readable.facts, readable.cases[0].channels_in_file)
     slices = {
-        side: sum(readable.facts[case.id].slices for case in cases) for side, cases in intake.split.sides().items()
+        side: sum(view.facts[case.id].slices for case in cases for view in views)
+        for side, cases in intake.split.sides().items()
     }
     return Workload(
-        train=slices["train"], validation=slices["validation"], test=slices["test"], cases=len(readable.cases),
-        read_seconds=readable.read_seconds, prepare_seconds=prepare_seconds,
+        train=slices["train"], validation=slices["validation"], test=slices["test"],
+        cases=len(readable.cases) * len(views), read_seconds=readable.read_seconds, prepare_seconds=prepare_seconds,
         cache_bytes=bytes_per_slice * (slices["train"] + slices["validation"]), threads=os.cpu_count() or 1,
         folds=len(intake.parts),
     )  # fmt: skip
@@ -228,7 +232,6 @@ def _workload(readable: Readable, intake: Intake, bytes_per_slice: int, prepare_
 
 def _check_crops(readable: Readable) -> None:
     """Refuse a chain that cuts off labelled voxels of any case."""
-    options, cases = readable.dataset.options, readable.cases
-    chain = PrepareChain(readable.dataset.config.settings.transforms.prepare, options, keys=("image",))
-    raise_all(crop_faults(chain, cases, readable.facts, options,
-                          lambda number: chain(sample_of(cases[number], label=False))["image"]))  # fmt: skip
+    config, entries = readable.dataset.config, readable.dataset.config.settings.transforms.prepare
+    views = views_of(config, readable.facts, readable.cases[0].channels_in_file)
+    raise_all(fault for view in views for fault in view_crop_faults(entries, readable.cases, view))

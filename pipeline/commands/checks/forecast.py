@@ -17,7 +17,7 @@ from pipeline.memory import in_words
 from pipeline.networks.apply import Window, slice_logits
 from pipeline.runs import peak_memory_bytes
 from pipeline.training.objective import build_loss
-from transforms.augment import AugmentChain
+from pipeline.training.step import OptimizerStep
 
 _STEPS = 4  # the first warms up, the median of the others counts
 
@@ -135,20 +135,12 @@ def measure_pace(
         That the run would use.
     """
     count = len(batch["label"])
-    loss = build_loss(settings.loss).to(device)
-    augment = AugmentChain(settings.transforms.augment)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-6, fused=True)
+    step = OptimizerStep(settings, network, build_loss(settings.loss).to(device), device, lambda line: None)
     seconds = []
-    network.train()
     for number in range(_STEPS):
         began = time.perf_counter()
-        drawn = augment({key: value.clone() for key, value in batch.items()}, settings.seed + number)
-        image = drawn["image"].contiguous(memory_format=torch.channels_last)
-        value = loss(network(image), drawn["label"])
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        optimizer.step()
-        float(value.detach())  # waits for the device
+        loss = step({key: value.clone() for key, value in batch.items()}, settings.seed + number, rate=1e-6)
+        float(loss)  # waits for the device
         seconds.append((time.perf_counter() - began) / count)
         if number == 0:
             augment.take_shares(seconds[0])  # the first builds what the others use

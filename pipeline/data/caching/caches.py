@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,6 +13,7 @@ from pipeline.data.caching.cache_folder import folder_bytes, open_store
 from pipeline.data.caching.demand import bank_bytes, working_bytes
 from pipeline.data.caching.digests import digest_of, foreign_sources, sources_digest, versions
 from pipeline.data.caching.elsewhere import FreshSlices, StoredSlices, file_states
+from pipeline.data.caching.joined import joined
 from pipeline.data.caching.prepared import Preparation, prepare_cases, prepare_each, sample_of
 from pipeline.data.caching.samples import presence, same_channels, sample_shape, slices_of
 from pipeline.data.caching.slices import SliceBank, Slices
@@ -28,7 +29,7 @@ _ROUNDING = 1e-5  # of an image's largest magnitude: sums depend on the number o
 
 
 def prepared_slices(
-    config: Config, job: Preparation, progress: Tell = lambda: None, say: Say = lambda line: None
+    config: Config, jobs: Sequence[Preparation], progress: Tell = lambda: None, say: Say = lambda line: None
 ) -> Slices:
     """The prepared slices of some cases, kept where the config wants them.
 
@@ -36,8 +37,8 @@ def prepared_slices(
     ----------
     config
         Of the dataset.
-    job
-        What is to be prepared.
+    jobs
+        What is to be prepared: one a view, whose slices come together.
     progress
         Called after each case that is prepared.
     say
@@ -51,7 +52,20 @@ def prepared_slices(
         When they fit neither in the memory nor, for a store, on the disk.
     """
     keep = {"ram": _in_memory, "disk": _on_disk, "none": _nowhere}[config.settings.data.cache]
-    return keep(config, job, progress, say)
+    if keep is _in_memory:
+        _check_memory(config, jobs)
+    return joined([keep(config, job, progress, say) for job in jobs])
+
+
+def _check_memory(config: Config, jobs: Sequence[Preparation]) -> None:
+    needed, free = sum(needed_bytes(job) for job in jobs), available_bytes()
+    if free is not None and needed > free:
+        views = f" in {len(jobs)} views" if len(jobs) > 1 else ""
+        raise RunError(
+            f"the prepared slices of {len(jobs[0].cases)} cases{views} need about {in_words(needed)} ({needed} bytes) "
+            f"of memory, and {in_words(free)} ({free} bytes) are free", where=config.where("data", "cache"),
+            remedy="Keep them on disk with --set data.cache=disk",
+        )  # fmt: skip
 
 
 def needed_bytes(job: Preparation) -> int:
@@ -65,14 +79,7 @@ def _threads(job: Preparation, most: int | None = None, reserved: int = 0) -> in
 
 
 def _in_memory(config: Config, job: Preparation, progress: Tell, say: Say) -> Slices:
-    needed, free = needed_bytes(job), available_bytes()
-    if free is not None and needed > free:
-        raise RunError(
-            f"the prepared slices of {len(job.cases)} cases need about {in_words(needed)} ({needed} bytes) of memory, "
-            f"and {in_words(free)} ({free} bytes) are free", where=config.where("data", "cache"),
-            remedy="Keep them on disk with --set data.cache=disk",
-        )  # fmt: skip
-    samples = prepare_cases(job.chain, job.cases, progress, _threads(job, reserved=needed))
+    samples = prepare_cases(job.chain, job.cases, progress, _threads(job, reserved=needed_bytes(job)))
     raise_all(crop_faults(job.chain, job.cases, job.facts, job.options, lambda number: samples[number]["image"]))
     return SliceBank(job.cases, samples, job.classes, job.context, samples.drop)
 

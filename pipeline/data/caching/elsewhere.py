@@ -15,7 +15,7 @@ import torch
 
 from pipeline.data.caching.prepared import Preparation, sample_of
 from pipeline.data.caching.samples import sample_shape, slices_of
-from pipeline.data.caching.slices import Slices
+from pipeline.data.caching.slices import StackedSlices, onto
 from pipeline.data.caching.store import Store
 from pipeline.data.cases import Case
 from pipeline.errors import DataError
@@ -39,7 +39,7 @@ def _state(path: Path) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-class HostSlices(Slices):
+class HostSlices(StackedSlices):
     """Slices that stay where they are: batches are moved to the device, not stacks."""
 
     device = torch.device("cpu")
@@ -51,10 +51,7 @@ class HostSlices(Slices):
 
     def batch(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
         """Slices of one size as a batch on the device, see `Slices.batch`."""
-        batch = super().batch(indices)
-        if self.device.type != "cuda":
-            return {key: tensor.to(self.device) for key, tensor in batch.items()}
-        return {key: tensor.pin_memory().to(self.device, non_blocking=True) for key, tensor in batch.items()}
+        return {key: onto(self.device, tensor) for key, tensor in super().batch(indices).items()}
 
 
 class StoredSlices(HostSlices):

@@ -14,6 +14,8 @@ from pipeline.data.caching.samples import Samples, presence, same_channels, samp
 from pipeline.data.cases import Case
 from pipeline.memory import Release
 
+_MOST_OF_DEVICE = 0.5  # of a GPU's free memory, for slices
+
 
 class Slices(ABC):
     """All slices of a set of cases, wherever they are kept.
@@ -31,6 +33,8 @@ class Slices(ABC):
 
     Attributes
     ----------
+    shapes
+        As given.
     case
         (N,) the index of each slice's case.
     first
@@ -42,7 +46,7 @@ class Slices(ABC):
     """
 
     def __init__(self, cases: Sequence[Case], shapes: np.ndarray, present: np.ndarray, context: int = 0) -> None:
-        self.cases, self.context = tuple(cases), context
+        self.cases, self.shapes, self.context = tuple(cases), shapes, context
         self.present, self.classes = present, present.shape[1]
         self.case = np.repeat(np.arange(len(shapes)), shapes[:, 0])
         self.first = np.cumsum(shapes[:, 0]) - shapes[:, 0]
@@ -53,7 +57,6 @@ class Slices(ABC):
         self.row = np.empty(len(self.case), dtype=np.int64)
         for members in self.members():
             self.row[members] = np.arange(len(members))
-        self._neighbours = neighbour_rows(self.cases, self.case, self.group, self.row, context)
 
     def __len__(self) -> int:
         return len(self.case)
@@ -68,6 +71,7 @@ class Slices(ABC):
         order = np.argsort(scan, kind="stable")
         return np.split(order, np.flatnonzero(np.diff(scan[order])) + 1)
 
+    @abstractmethod
     def batch(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
         """Slices of one size as a batch.
 
@@ -82,19 +86,9 @@ class Slices(ABC):
             ``image`` (B, (2 * context + 1) * C, H, W) float32, the C channels of each neighbour together, and
             ``label`` (B, 1, H, W) uint8.
         """
-        groups = np.unique(self.group[indices])
-        if len(groups) != 1:
-            raise ValueError(f"a batch has slices of one size, got {len(groups)} sizes")
-        group = int(groups[0])
-        image, label = self._picked(group, self._neighbours[indices].ravel(), self.row[indices])
-        return {"image": image.view(len(indices), -1, *image.shape[2:]), "label": label[:, None]}
 
     def expect(self, batches: Sequence[np.ndarray]) -> None:  # noqa: B027
         """Say which batches will be asked for next, in this order; what can be done ahead may be."""
-
-    @abstractmethod
-    def _picked(self, group: int, rows: np.ndarray, labelled: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images (R, C, H, W) float32 of some rows of a group, contiguous, and labels (L, H, W) uint8 of others."""
 
     @abstractmethod
     def to(self, device: torch.device) -> Slices:
@@ -105,7 +99,28 @@ class Slices(ABC):
         """What the slices take where they are kept."""
 
 
-class SliceBank(Slices):
+class StackedSlices(Slices):
+    """Slices whose neighbours lie in the same stack: a batch gathers rows of it."""
+
+    def __init__(self, cases: Sequence[Case], shapes: np.ndarray, present: np.ndarray, context: int = 0) -> None:
+        super().__init__(cases, shapes, present, context)
+        self._neighbours = neighbour_rows(self.cases, self.case, self.group, self.row, context)
+
+    def batch(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
+        """Slices of one size as a batch, see `Slices.batch`."""
+        groups = np.unique(self.group[indices])
+        if len(groups) != 1:
+            raise ValueError(f"a batch has slices of one size, got {len(groups)} sizes")
+        group = int(groups[0])
+        image, label = self._picked(group, self._neighbours[indices].ravel(), self.row[indices])
+        return {"image": image.view(len(indices), -1, *image.shape[2:]), "label": label[:, None]}
+
+    @abstractmethod
+    def _picked(self, group: int, rows: np.ndarray, labelled: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images (R, C, H, W) float32 of some rows of a group, contiguous, and labels (L, H, W) uint8 of others."""
+
+
+class SliceBank(StackedSlices):
     """Slices in memory, stacked by size, on the device that they are moved to.
 
     Parameters
@@ -125,7 +140,11 @@ class SliceBank(Slices):
     ----------
     images, labels
         A stack a size: (N, C, H, W) float32 and (N, H, W) uint8.
+    device
+        That batches come on.
     """
+
+    device = torch.device("cpu")
 
     def __init__(
         self, cases: Sequence[Case], samples: Samples, classes: int, context: int = 0,
@@ -160,21 +179,36 @@ class SliceBank(Slices):
         return image.nbytes + label.nbytes
 
     def _picked(self, group: int, rows: np.ndarray, labelled: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        images, labels = self.images[group], self.labels[group]
-        return (
-            images.index_select(0, torch.from_numpy(rows).to(images.device)),
-            labels.index_select(0, torch.from_numpy(labelled).to(labels.device)),
-        )
+        stacks = ((self.images[group], rows), (self.labels[group], labelled))
+        image, label = (stack.index_select(0, onto(stack.device, torch.from_numpy(some))) for stack, some in stacks)
+        return onto(self.device, image), onto(self.device, label)
 
     def to(self, device: torch.device) -> SliceBank:
-        """Move the stacks to a device."""
-        self.images = [stack.to(device) for stack in self.images]
-        self.labels = [stack.to(device) for stack in self.labels]
+        """Move the stacks to a device; where they would take most of its memory, only batches are moved."""
+        self.device = device
+        if leaves_room(device, self.bytes()):
+            self.images = [stack.to(device) for stack in self.images]
+            self.labels = [stack.to(device) for stack in self.labels]
         return self
 
     def bytes(self) -> int:
         """Memory that the stacks hold."""
         return sum(stack.nbytes for stack in (*self.images, *self.labels))
+
+
+def leaves_room(device: torch.device, needed: int) -> bool:
+    """Whether a device has room for so many bytes, and for the network and its gradients beside them."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return needed <= _MOST_OF_DEVICE * free
+
+
+def onto(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor on a device; a copy to a GPU goes by pinned memory, and nothing waits for it."""
+    if tensor.device == device or device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def epoch_batches(bank: Slices, batch_size: int, seed: int, *, foreground: float = 0.0) -> list[np.ndarray]:

@@ -42,7 +42,7 @@ def store(tmp_path: Path, write_nifti: Callable[..., Path]) -> Callable[..., Cas
 
 
 def measure(cases: list[Case], *steps: dict[str, Any], spacing: tuple[float, ...] = (1.0, 1.0)) -> Any:
-    return resampling_ceiling(chain(*steps), cases, ReadOptions(), CLASSES, lambda case: spacing)
+    return resampling_ceiling([chain(*steps)], cases, ReadOptions(), CLASSES, lambda case: spacing)
 
 
 def drawing() -> np.ndarray:

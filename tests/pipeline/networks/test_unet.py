@@ -151,3 +151,36 @@ def test_values_that_make_no_network_are_refused(options: dict[str, Any], word: 
 def test_all_that_is_wrong_is_told_at_once() -> None:
     with pytest.raises(ConfigError, match=r"norm is 'x'.*act is 'y'"):
         UNet(1, 2, norm="x", act="y")
+
+
+@pytest.mark.parametrize("size", [(16, 16), (13, 22), (5, 8)])
+def test_deep_supervision_gives_lower_resolutions_while_it_trains(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    network = UNet(1, 3, channels=[4, 6, 8, 10], deep_supervision=2)
+    image = torch.randn(2, 1, *size)
+    outputs = network(image)
+    height, width = size
+    expected = [(2, 3, -(-height // factor), -(-width // factor)) for factor in (1, 2, 4)]
+    assert [tuple(logits.shape) for logits in outputs] == expected
+    alone = network.eval()(image)
+    assert isinstance(alone, torch.Tensor)
+    assert alone.shape == (2, 3, height, width)
+    # It has the same weights but for the heads, and gives the same logits as the network without.
+    plain = UNet(1, 3, channels=[4, 6, 8, 10]).eval()
+    missing, unexpected = plain.load_state_dict(network.state_dict(), strict=False)
+    assert not missing
+    assert all(name.startswith("lower_heads.") for name in unexpected)
+    assert torch.equal(plain(image), alone)
+
+
+def test_the_heads_see_the_decoder_at_their_resolution() -> None:
+    network = UNet(1, 2, channels=[4, 6, 8], deep_supervision=2)
+    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items() if "lower_heads" in name}
+    assert shapes["lower_heads.0.weight"] == (2, 6, 1, 1)
+    assert shapes["lower_heads.1.weight"] == (2, 8, 1, 1)
+
+
+@pytest.mark.parametrize("levels", [-1, 3, 1.0, True, "1"])
+def test_deep_supervision_that_makes_no_network_is_refused(levels: Any) -> None:
+    with pytest.raises(ConfigError, match="deep_supervision is"):
+        UNet(1, 2, channels=[4, 6, 8], deep_supervision=levels)

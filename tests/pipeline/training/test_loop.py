@@ -343,6 +343,38 @@ def test_the_schedule_is_fitted_to_the_budget(make_trainer: Callable[..., Traine
     assert [row["learning_rate"] for row in state.history] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("patience", "epochs"), [(None, 9), (1, 4), (2, 5), (3, 9)])
+def test_patience_ends_a_training_that_gets_no_better(
+    make_trainer: Callable[..., Trainer], patience: int | None, epochs: int
+) -> None:
+    # Better at epochs 1, 2 and 3; not at 4 and 5, which is as good as 3; at 6; not from 7 on.
+    dice = iter([0.1, 0.2, 0.5, 0.3, 0.5, 0.6, 0.1, 0.6, 0.5])
+
+    def validate(network: nn.Module) -> ValidationResult:
+        return ValidationResult(1.0, np.full(2, next(dice)))
+
+    state = fit(make_trainer(validate=validate, epochs=9, patience=patience))
+    assert state.epoch == epochs
+    assert state.finished
+
+
+def test_a_long_epoch_is_saved_on_the_way(
+    make_trainer: Callable[..., Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    trainer = make_trainer(epochs=1, checkpoint_minutes=2 / 60)
+    Clock(monkeypatch).on(trainer, 0.0)
+    keep = trainer._save_last
+
+    def noting() -> None:
+        keep()
+        saved.append(load_checkpoint(tmp_path / "run" / "last.pt")["state"]["step"])
+
+    trainer._save_last = noting  # type: ignore[method-assign]
+    fit(trainer)
+    assert saved == [2, 4, 5], "after two seconds, of one a step, and at the end"
+
+
 class Clock:
     """Seconds that pass by what is done: one a training step, `each` a validation."""
 

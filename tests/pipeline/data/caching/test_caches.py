@@ -69,7 +69,7 @@ class Project:
 
     def open(self, config: Any, cases: list[Case] | None = None) -> Slices:
         job = self.job(config, cases)
-        return prepared_slices(config, job, lambda: self.done.append(1), self.said.append)
+        return prepared_slices(config, [job], lambda: self.done.append(1), self.said.append)
 
     def stores(self) -> list[str]:
         return sorted(path.name for path in (self.folder / "cache" / "slices").iterdir() if path.is_dir())
@@ -184,7 +184,7 @@ def test_a_damaged_file_is_named_and_leaves_no_store(project: Project, way: str)
     damaged = project.cases[4].image
     damaged.write_bytes(damaged.read_bytes()[:-12])
     with pytest.raises(ImageFileError) as fault:
-        prepared_slices(config, job)
+        prepared_slices(config, [job])
     assert fault.value.where == str(damaged)
     if way == "disk":
         assert project.stores() == []
@@ -194,7 +194,7 @@ def test_a_damaged_file_is_named_and_leaves_no_store(project: Project, way: str)
 def test_labels_that_are_no_classes_are_refused(project: Project, way: str) -> None:
     config = project.config(way)
     with pytest.raises(DataError, match="classes are 0 to 1"):
-        prepared_slices(config, replace(project.job(config), classes=2))
+        prepared_slices(config, [replace(project.job(config), classes=2)])
 
 
 def test_the_bytes_that_are_needed_are_those_that_are_taken(project: Project) -> None:

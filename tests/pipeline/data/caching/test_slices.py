@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.caching import slices
-from pipeline.data.caching.slices import SliceBank, epoch_batches
+from pipeline.data.caching.slices import SliceBank, epoch_batches, leaves_room, onto
 from pipeline.data.cases import Case
 from pipeline.errors import DataError
 
@@ -304,3 +304,28 @@ def test_every_epoch_has_as_many_batches(make_case: MakeCase, make_bank: Any) ->
         batches = epoch_batches(bank, 4, seed, foreground=0.5)
         assert [sum(len(batch) for batch in batches if bank.group[batch[0]] == group) for group in (0, 1)] == [9, 9]
         assert len(batches) == 6
+
+
+@pytest.mark.parametrize(("needed", "room"), [(0, True), (500, True), (501, False)])
+def test_slices_leave_room_on_a_gpu(monkeypatch: pytest.MonkeyPatch, needed: int, room: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 5000))
+    assert leaves_room(torch.device("cuda"), needed) == room
+    assert leaves_room(torch.device("cpu"), 10**18)
+
+
+def test_what_is_there_already_is_not_copied() -> None:
+    tensor = torch.arange(3)
+    assert onto(torch.device("cpu"), tensor) is tensor
+    assert onto(torch.device("meta"), tensor).device.type == "meta"
+
+
+def test_a_bank_that_does_not_fit_stays_and_its_batches_move(
+    make_case: MakeCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = SliceBank([make_case("c")], [marked(1.0, (3, 4, 3))], 3)
+    monkeypatch.setattr(slices, "leaves_room", lambda device, needed: needed != bank.bytes())
+    bank.to(torch.device("meta"))
+    assert {stack.device.type for stack in (*bank.images, *bank.labels)} == {"cpu"}
+    batch = bank.batch(np.array([0, 2]))
+    assert {tensor.device.type for tensor in batch.values()} == {"meta"}
+    assert batch["image"].shape == (2, 1, 4, 3)
