@@ -143,8 +143,8 @@ def measure_pace(
         float(loss)  # waits for the device
         seconds.append((time.perf_counter() - began) / count)
         if number == 0:
-            augment.take_shares(seconds[0])  # the first builds what the others use
-    shares = augment.take_shares(sum(seconds[1:]) * count)
+            step.augment.take_shares(seconds[0])  # the first builds what the others use
+    shares = step.augment.take_shares(sum(seconds[1:]) * count)
     forward = _forward_seconds(settings, network, batch["image"])
     device_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     return Pace(statistics.median(seconds[1:]), forward, peak_memory_bytes(), device_bytes, shares)
