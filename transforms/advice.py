@@ -48,6 +48,7 @@ def advice(
     if not augment:
         hints.append("transforms.augment is empty: the network sees every slice the same way in every epoch")
     hints += _of_mirrors(augment, classes)
+    hints += _of_certain_mirrors(augment)
     return hints
 
 
@@ -136,3 +137,15 @@ def _of_mirrors(augment: Sequence[Entry], classes: Sequence[str]) -> Iterator[st
             yield f"{where} along axis 1; if left and right lie along it in your slices, remove it"
         elif axes and not pairs:
             yield f"{where}, so that what is left may come to lie right; named by side are {', '.join(alone)}"
+
+
+def _of_certain_mirrors(augment: Sequence[Entry]) -> Iterator[str]:
+    """Mirrors that are drawn every time: what is predicted later is no mirror image."""
+    for number, entry in enumerate(augment):
+        name, prob = target_name(entry), entry.get("prob")
+        certain = 1 in prob if isinstance(prob, (list, tuple)) else prob == 1
+        if name in ("RandFlipBatchd", "RandFlipd") and certain:
+            yield (
+                f"transforms.augment.{number}: {name} has prob {prob} and mirrors every image: the network never sees "
+                "one as the file has it; prob: 0.5 shows it both"
+            )

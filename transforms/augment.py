@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,19 @@ import torch
 from transforms.batch import Batch
 from transforms.chain import build_transform, failure, is_batch_transform
 from transforms.faults import ChainError
+
+# What does the like of MONAI's on the whole batch.
+BATCH_COUNTERPARTS = {
+    **dict.fromkeys("Rand2DElasticd RandAffined RandGridDistortiond RandRotated RandZoomd".split(), "RandAffineBatchd"),
+    **dict.fromkeys("RandAxisFlipd RandFlipd".split(), "RandFlipBatchd"),
+    **dict.fromkeys(
+        "RandAdjustContrastd RandGaussianNoised RandScaleIntensityFixedMeand RandScaleIntensityd RandShiftIntensityd "
+        "RandStdShiftIntensityd".split(), "RandIntensityBatchd",
+    ),
+    "RandBiasFieldd": "RandBiasFieldBatchd",
+    "RandGaussianSmoothd": "RandBlurBatchd",
+    "RandSimulateLowResolutiond": "RandLowResolutionBatchd",
+}  # fmt: skip
 
 
 class AugmentChain:
@@ -25,11 +39,15 @@ class AugmentChain:
     ----------
     per_sample
         The names of the transforms that run sample by sample, which costs time.
+    seconds, per_sample_seconds
+        That the host spent in the whole chain, and in those transforms, since `take_shares` was called last. A GPU
+        that still works on the batch when the host goes on is not waited for.
     """
 
     def __init__(self, entries: Sequence[Mapping[str, Any]]) -> None:
         self._stages: list[tuple[bool, list[Any]]] = []
         self.per_sample: list[str] = []
+        self.seconds = self.per_sample_seconds = 0.0
         for number, entry in enumerate(entries):
             whole = is_batch_transform(entry)
             step = build_transform(entry, where=f"transforms.augment.{number}")
@@ -61,12 +79,60 @@ class AugmentChain:
         """
         generator = torch.Generator().manual_seed(seed)
         for stage, (whole, steps) in enumerate(self._stages):
+            began = time.perf_counter()
             if whole:
                 for step in steps:
                     batch = step(batch, generator)
             else:
                 batch = _each_sample(steps, batch, (seed, stage))
+            spent = time.perf_counter() - began
+            self.seconds += spent
+            self.per_sample_seconds += 0.0 if whole else spent
         return batch
+
+    def take_shares(self, seconds: float) -> dict[str, float]:
+        """What augmentation took of some time, as columns of the history; and begin to count anew.
+
+        Parameters
+        ----------
+        seconds
+            That the training took since the last call, augmentation included.
+
+        Returns
+        -------
+        dict
+            ``augment_share`` from 0 to 1, and with transforms that run sample by sample also ``per_sample_share``,
+            which is part of it.
+        """
+        shares = {"augment_share": self.seconds / max(seconds, 1e-9)}
+        if self.per_sample:
+            shares["per_sample_share"] = self.per_sample_seconds / max(seconds, 1e-9)
+        self.seconds = self.per_sample_seconds = 0.0
+        return shares
+
+
+def per_sample_note(names: Sequence[str], share: float) -> str:
+    """What the transforms that run sample by sample cost, and what does the like on the whole batch.
+
+    Parameters
+    ----------
+    names
+        Of those transforms, at least one.
+    share
+        Of the training's time, from 0 to 1.
+
+    >>> per_sample_note(["RandBiasFieldd"], 0.234)
+    'RandBiasFieldd works sample by sample, which takes 23% of the training; RandBiasFieldBatchd takes a whole batch'
+    """
+    each = list(dict.fromkeys(names))
+    others = sorted({BATCH_COUNTERPARTS[name] for name in each if name in BATCH_COUNTERPARTS})
+    works, takes = ("works" if len(each) == 1 else "work"), ("takes" if len(others) == 1 else "take")
+    advised = f"; {_listed(others)} {takes} a whole batch" if others else ""
+    return f"{_listed(each)} {works} sample by sample, which takes {share:.0%} of the training{advised}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _each_sample(steps: Sequence[Any], batch: Batch, seed: tuple[int, int]) -> Batch:

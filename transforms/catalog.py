@@ -36,8 +36,12 @@ MONAI_TRANSFORMS = frozenset(
 # This project's own: the module of transforms/ that each lives in.
 OWN_TRANSFORMS = {
     "SkimageResized": "spatial",
-    "RandAffineBatchd": "batch",
-    "RandIntensityBatchd": "batch",
+    "RandAffineBatchd": "batch_spatial",
+    "RandBiasFieldBatchd": "batch_intensity",
+    "RandBlurBatchd": "batch_sharpness",
+    "RandFlipBatchd": "batch_spatial",
+    "RandIntensityBatchd": "batch_intensity",
+    "RandLowResolutionBatchd": "batch_sharpness",
 }
 
 # Parameters that a chain may not set: they would reach past the data (a module named by a string, a file).

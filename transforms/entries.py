@@ -32,4 +32,4 @@ def entry_keys(entry: Entry) -> tuple[str, ...]:
 
 def is_batch_transform(entry: Entry) -> bool:
     """Whether an entry works on a whole batch on the device, rather than on one sample."""
-    return OWN_TRANSFORMS.get(target_name(entry)) == "batch"
+    return OWN_TRANSFORMS.get(target_name(entry), "").startswith("batch")

@@ -30,18 +30,19 @@ _RESAMPLING = frozenset(
 # What moves, cuts or adds voxels: an image and its label go through it together.
 _GEOMETRY = _RESAMPLING | frozenset(
     "BorderPadd CenterScaleCropd CenterSpatialCropd CropForegroundd DivisiblePadd Flipd RandAffineBatchd RandAxisFlipd "
-    "RandCoarseShuffled RandCropByLabelClassesd RandCropByPosNegLabeld RandFlipd RandRotate90d RandScaleCropd "
-    "RandSpatialCropd RandWeightedCropd ResizeWithPadOrCropd Rotate90d SkimageResized SpatialCropd SpatialPadd".split()
+    "RandCoarseShuffled RandCropByLabelClassesd RandCropByPosNegLabeld RandFlipBatchd RandFlipd RandRotate90d "
+    "RandScaleCropd RandSpatialCropd RandWeightedCropd ResizeWithPadOrCropd Rotate90d SkimageResized SpatialCropd "
+    "SpatialPadd".split()
 )
 # What changes values as if they were intensities: on a label, they are class numbers.
 _INTENSITY = frozenset(
     "AdjustContrastd ClipIntensityPercentilesd GaussianSharpend GaussianSmoothd HistogramNormalized "
-    "NormalizeIntensityd RandAdjustContrastd RandBiasFieldd RandGaussianNoised RandGaussianSharpend "
-    "RandGaussianSmoothd RandGibbsNoised RandHistogramShiftd RandIntensityBatchd RandKSpaceSpikeNoised "
-    "RandRicianNoised RandScaleIntensityFixedMeand RandScaleIntensityd RandShiftIntensityd "
-    "RandSimulateLowResolutiond RandSmoothFieldAdjustContrastd RandSmoothFieldAdjustIntensityd "
-    "RandStdShiftIntensityd ScaleIntensityRangePercentilesd ScaleIntensityRanged ScaleIntensityd ShiftIntensityd "
-    "SobelGradientsd StdShiftIntensityd".split()
+    "NormalizeIntensityd RandAdjustContrastd RandBiasFieldBatchd RandBiasFieldd RandBlurBatchd RandGaussianNoised "
+    "RandGaussianSharpend RandGaussianSmoothd RandGibbsNoised RandHistogramShiftd RandIntensityBatchd "
+    "RandKSpaceSpikeNoised RandLowResolutionBatchd RandRicianNoised RandScaleIntensityFixedMeand "
+    "RandScaleIntensityd RandShiftIntensityd RandSimulateLowResolutiond RandSmoothFieldAdjustContrastd "
+    "RandSmoothFieldAdjustIntensityd RandStdShiftIntensityd ScaleIntensityRangePercentilesd ScaleIntensityRanged "
+    "ScaleIntensityd ShiftIntensityd SobelGradientsd StdShiftIntensityd".split()
 )
 # These move voxels and keep no trace of it, so that nothing could be taken back to the file's grid.
 NOT_INVERTIBLE = frozenset({"GridDistortiond"})

@@ -10,6 +10,13 @@ _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+")
 _SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
 # Left and right chambers of the heart differ in form: a mirror image of one is not taken for the other.
 _CHAMBERS = frozenset({"ventricle", "ventricles", "ventricular", "atrium", "atria", "atrial"})
+# The parameter that names the axes of a mirror.
+_MIRRORED = {
+    "Flipd": "spatial_axis",
+    "RandAffineBatchd": "flip",
+    "RandFlipBatchd": "axes",
+    "RandFlipd": "spatial_axis",
+}
 
 
 def _tokens(name: str) -> list[str]:
@@ -52,11 +59,19 @@ def mirrored_axes(name: str, entry: Mapping[str, Any]) -> frozenset[int]:
     Turned images are none: upside down as well, a left kidney is still told from a right one. A flip along both axes at
     once is such a turn.
     """
-    if entry.get("prob") == 0:
+    prob = entry.get("prob")
+    if prob == 0:
         return frozenset()
     if name == "RandAxisFlipd":
         return frozenset({0, 1})
-    given = entry.get({"Flipd": "spatial_axis", "RandFlipd": "spatial_axis", "RandAffineBatchd": "flip"}.get(name, ""))
+    given = entry.get(_MIRRORED.get(name, ""))
     listed = given if isinstance(given, (list, tuple)) else [given]
-    axes = frozenset(axis % 2 for axis in listed if isinstance(axis, int) and not isinstance(axis, bool))
-    return axes if name == "RandAffineBatchd" or len(axes) == 1 else frozenset()
+    each = prob if isinstance(prob, (list, tuple)) and len(prob) == len(listed) else [prob] * len(listed)
+    drawn = [axis for axis, share in zip(listed, each, strict=True) if share != 0]
+    axes = frozenset(axis % 2 for axis in drawn if isinstance(axis, int) and not isinstance(axis, bool))
+    return axes if draws_each_axis(name) or len(axes) == 1 else frozenset()
+
+
+def draws_each_axis(name: str) -> bool:
+    """Whether a transform draws each of its mirror axes by itself, so that it mirrors along both at once, too."""
+    return name in ("RandAffineBatchd", "RandFlipBatchd")

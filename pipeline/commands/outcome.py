@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.commands.folds import Trained, score, write_evaluation
 from pipeline.commands.intake import Intake
 from pipeline.config.resolved import resolved_text
+from pipeline.config.schema import Settings
 from pipeline.data.cases import Case
 from pipeline.data.inspection import knows_spacing
 from pipeline.data.statistics import side_statistics
@@ -23,6 +24,7 @@ from pipeline.reporting.examples import choose_cases, load_example
 from pipeline.reporting.plots import save_plots
 from pipeline.reporting.report import render_report
 from pipeline.runs import provenance, write_json, write_text
+from pipeline.training.augment_cost import per_sample_cost
 
 _CHECKOUT = Path(__file__).parents[2]  # where bin/ is
 
@@ -91,7 +93,11 @@ def _content(
         name=dataset.name,
         classes=classes,
         synthetic=dataset.synthetic,
-        warnings=(*intake.warnings, *_warnings(intake, evaluation, resumed=source["resumed"])),
+        warnings=(
+            *intake.warnings,
+            *_warnings(intake, evaluation, resumed=source["resumed"]),
+            *_costs(settings, [row for one in trained for row in one.state.history]),
+        ),
         summary=evaluation.summary,
         cases=evaluation.cases,
         patients=evaluation.patients,
@@ -113,6 +119,11 @@ def _sides(intake: Intake) -> dict[str, tuple[Case, ...]]:
     if not intake.folds:
         return intake.split.sides()
     return {f"fold {number}": fold.split.test for number, fold in enumerate(intake.folds)}
+
+
+def _costs(settings: Settings, history: Sequence[dict[str, Any]]) -> list[str]:
+    cost = per_sample_cost(settings.transforms.augment, history)
+    return [] if cost is None else [f"{cost}."]
 
 
 def _warnings(intake: Intake, evaluation: aggregation.Evaluation, *, resumed: bool) -> list[str]:

@@ -113,7 +113,7 @@ def _mirrored(model: Model, asked: bool | None) -> tuple[int, ...]:
     axes = mirror_axes(trained[0])
     if asked and not axes:
         raise ConfigError("training made no mirror images, and a network that never saw one can fail on it",
-                          where="--mirror", remedy="Leave it out, or train with flip in RandAffineBatchd")  # fmt: skip
+                          where="--mirror", remedy="Leave it out, or train with RandFlipBatchd")  # fmt: skip
     for member in model.members:
         checked_mirror(member.settings, axes, f"--mirror, for {member.folder}")
     return axes

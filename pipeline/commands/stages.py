@@ -32,6 +32,7 @@ from pipeline.inference.scans import Prediction, ScanPredictor, prediction_path
 from pipeline.networks.build import build_network
 from pipeline.progress import stage
 from pipeline.runs import RunLog, write_bytes, write_json, write_text
+from pipeline.training.augment_cost import per_sample_cost
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.loop import Trainer, TrainingState
 from pipeline.training.objective import build_loss
@@ -153,6 +154,9 @@ def train(
     with stop_on_signals() as stop, stage(name, total, "slices", before) as progress:
         state = trainer.fit(progress, stop, log, lambda: write_history(folder, trainer.state.history))
     write_history(folder, state.history)
+    cost = per_sample_cost(settings.transforms.augment, state.history)
+    if cost is not None:
+        log(f"note: {cost}")
     network.load_state_dict(load_checkpoint(folder / "checkpoints" / "best.pt")["network"])
     return state
 

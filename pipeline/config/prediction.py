@@ -10,7 +10,7 @@ from pipeline.config.schema import PostprocessRule, Settings
 from pipeline.config.suggestions import suggestion
 from pipeline.errors import ConfigError
 from transforms.entries import target_name
-from transforms.sides import mirrored_axes
+from transforms.sides import draws_each_axis, mirrored_axes
 
 __all__ = ["checked_mirror", "faults_of_inference", "mirror_axes", "mirrored_in_training", "postprocess_rules"]
 
@@ -95,7 +95,7 @@ def _seen_together(settings: Settings, axes: Sequence[int]) -> bool:
     if len(set(axes)) < 2:
         return True
     entries = list(zip(settings.transforms.augment, _mirrors(settings), strict=True))
-    both = any(target_name(entry) == "RandAffineBatchd" and {0, 1} <= found for entry, found in entries)
+    both = any(draws_each_axis(target_name(entry)) and {0, 1} <= found for entry, found in entries)
     return both or any(0 in one and 1 in other for (_, one), (_, other) in permutations(entries, 2))
 
 
@@ -109,10 +109,10 @@ def _mirror_fault(settings: Settings, mirror: Sequence[int]) -> tuple[str, str] 
         return what, _remedy(sorted(seen))
     if not _seen_together(settings, mirror):
         what = "both axes at once: training mirrored along one at a time, and never showed the network such images"
-        return what, "Give one axis, or add flip: [0, 1] to RandAffineBatchd and train again"
+        return what, "Give one axis, or add RandFlipBatchd, axes: [0, 1] to transforms.augment and train again"
     return None
 
 
 def _remedy(seen: Sequence[int]) -> str:
     usable = f"Mirror along {' or '.join(map(str, seen))}" if seen else "Set inference.mirror: []"
-    return f"{usable}, or add 'flip' to RandAffineBatchd and train again"
+    return f"{usable}, or add RandFlipBatchd to transforms.augment and train again"

@@ -120,8 +120,8 @@ class Trainer:
         self.clock.start(self.state.seconds)
         self._saved = self.clock.seconds
         while not self.state.finished:
-            rate = self._train_epoch(progress, stop)
-            self._finish_epoch(rate)
+            pace = self._train_epoch(progress, stop)
+            self._finish_epoch(pace)
             log(log_line(self.state))
             if "validation_dice" in self.state.history[-1]:
                 progress.write(epoch_line(self.state))
@@ -129,8 +129,8 @@ class Trainer:
             epoch_done()
         return self.state
 
-    def _train_epoch(self, progress: Progress, stop: StopRequest) -> float:
-        """The steps that the present epoch has left; gives the slices a second."""
+    def _train_epoch(self, progress: Progress, stop: StopRequest) -> dict[str, float]:
+        """The steps that the present epoch has left; gives the pace and augmentation's shares, for the history."""
         state, began, seen = self.state, self.clock.seconds, 0
         coming = self._batches(state.epoch)[state.batch :]
         self.bank.expect(coming)
@@ -146,7 +146,9 @@ class Trainer:
             if self._progress() >= 1:
                 break
         self._look()
-        return seen / max(1e-9, self.clock.seconds - began)
+        seconds = max(1e-9, self.clock.seconds - began)
+        shares = self.step.augment.take_shares(seconds)
+        return {"slices_per_second": round(seen / seconds, 1)} | {name: round(one, 4) for name, one in shares.items()}
 
     def _figures(self) -> dict[str, str]:
         figures = {"loss": f"{np.mean(self.state.losses[-20:]):.3f}"} if self.state.losses else {}
@@ -194,13 +196,13 @@ class Trainer:
                 f"cases{kept}",
             ) from None  # fmt: skip
 
-    def _finish_epoch(self, rate: float) -> None:
+    def _finish_epoch(self, pace: dict[str, float]) -> None:
         state = self.state
         state.epoch, state.batch = state.epoch + 1, 0
         last = self._progress() >= 1
         row: dict[str, Any] = {
             "epoch": state.epoch, "step": state.step, "seconds": round(self.clock.seconds, 2),
-            "slices_per_second": round(rate, 1), "learning_rate": self.step.rate,
+            **pace, "learning_rate": self.step.rate,
             "train_loss": float(np.mean(state.losses)),
         }  # fmt: skip
         state.losses = []

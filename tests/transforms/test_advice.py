@@ -164,6 +164,23 @@ def test_mirrors_that_may_be_meant() -> None:
     assert advice([NORMAL], SOMETHING, pairs) == advice([NORMAL], [flip], alone) == []
 
 
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"_target_": "RandFlipBatchd", "axes": [1], "prob": 1}, True),
+        ({"_target_": "RandFlipBatchd", "axes": [0, 1], "prob": [0.5, 1.0]}, True),
+        ({"_target_": "RandFlipd", "keys": BOTH, "spatial_axis": 1, "prob": 1.0}, True),
+        ({"_target_": "RandFlipBatchd", "axes": [0, 1], "prob": [0.5, 0.9]}, False),
+        ({"_target_": "RandFlipBatchd", "axes": [0, 1]}, False),
+        ({"_target_": "RandAffineBatchd", "flip": [1], "prob": 1}, False),  # mirrors half of them
+    ],
+)  # fmt: skip
+def test_mirrors_of_every_image(entry: Entry, told: bool) -> None:
+    hints = advice([NORMAL], [*SOMETHING, entry])
+    assert len(hints) == told
+    assert not told or hints[0].startswith(f"transforms.augment.1: {entry['_target_']} has prob")
+
+
 def plugin(*, inverts: bool) -> PluginTarget:
     described = PluginClass(Path("mine.py"), "Xd", Signature(), (), inverts)
     return plugin_target("mine.Xd", described)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from transforms.augment import AugmentChain
+from transforms.augment import BATCH_COUNTERPARTS, AugmentChain, per_sample_note
 from transforms.batch import Batch
-from transforms.catalog import MONAI_TRANSFORMS
+from transforms.catalog import MONAI_TRANSFORMS, OWN_TRANSFORMS
 from transforms.chain import build_transform
 from transforms.faults import ChainError
 
@@ -167,3 +169,32 @@ def test_parameters_are_refused_with_their_place() -> None:
         AugmentChain([AFFINE, {"_target_": "RandFlipd", "keys": BOTH, "probability": 1}])
     with pytest.raises(ChainError, match=r"^transforms\.augment\.0: RandAffineBatchd: prob is 3"):
         AugmentChain([{**AFFINE, "prob": 3}])
+
+
+def test_the_chain_tells_what_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every stage lasts a second by this clock: two on the batch with one, sample by sample, between them."""
+    ticks = count()
+    monkeypatch.setattr("transforms.augment.time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    chain = AugmentChain([AFFINE, NOISE, INTENSITY])
+    chain(batch(), 0)
+    chain(batch(), 1)
+    assert (chain.seconds, chain.per_sample_seconds) == (6, 2)
+    assert chain.take_shares(10) == {"augment_share": 0.6, "per_sample_share": 0.2}
+    assert chain.take_shares(10) == {"augment_share": 0, "per_sample_share": 0}, "it counts anew"
+    alone = AugmentChain([AFFINE, INTENSITY])
+    alone(batch(), 0)
+    assert alone.take_shares(4) == {"augment_share": 0.25}, "one stage, all on the batch"
+    assert AugmentChain([]).take_shares(0) == {"augment_share": 0}
+
+
+def test_the_note_on_what_runs_sample_by_sample() -> None:
+    assert per_sample_note(["RandFlipd", "RandGibbsNoised", "RandFlipd", "RandAffined"], 0.5) == (
+        "RandFlipd, RandGibbsNoised and RandAffined work sample by sample, which takes 50% of the training; "
+        "RandAffineBatchd and RandFlipBatchd take a whole batch"
+    )
+    assert per_sample_note(["mine.Fogd"], 0.014) == "mine.Fogd works sample by sample, which takes 1% of the training"
+
+
+def test_what_the_note_names_exists() -> None:
+    assert set(BATCH_COUNTERPARTS) <= MONAI_TRANSFORMS
+    assert set(BATCH_COUNTERPARTS.values()) == {name for name in OWN_TRANSFORMS if name.endswith("Batchd")}

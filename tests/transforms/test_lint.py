@@ -101,6 +101,7 @@ def test_what_is_random_does_not_stand_in_prepare(name: str) -> None:
 
 def test_what_works_on_batches_does_not_stand_in_prepare() -> None:
     assert "works on whole batches" in only(lint(entry("RandAffineBatchd"))).what
+    assert "works on whole batches" in only(lint(entry("RandBlurBatchd", keys="image"))).what
 
 
 def test_what_leaves_no_trace_does_not_stand_in_prepare() -> None:
@@ -172,7 +173,16 @@ def test_the_label_s_own_transforms() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["NormalizeIntensityd", "ScaleIntensityd", "RandGaussianNoised", "RandIntensityBatchd"]
+    "name",
+    [
+        "NormalizeIntensityd",
+        "ScaleIntensityd",
+        "RandGaussianNoised",
+        "RandIntensityBatchd",
+        "RandBiasFieldBatchd",
+        "RandBlurBatchd",
+        "RandLowResolutionBatchd",
+    ],
 )
 def test_intensities_are_not_for_labels(name: str) -> None:
     chain = "augment" if name.startswith("Rand") else "prepare"
@@ -218,6 +228,8 @@ SIDED = ("background", "kidney_left", "kidney_right")
         entry("Flipd", spatial_axis=0),
         entry("RandAffineBatchd", flip=[0, 1]),
         entry("RandAffineBatchd", flip=0),
+        entry("RandFlipBatchd", axes=[1, 0]),
+        entry("RandFlipBatchd", axes=0, prob=0.1),
     ],
 )
 def test_classes_that_only_their_side_tells_apart_are_not_mirrored(flip: Entry) -> None:
@@ -231,6 +243,7 @@ def test_classes_that_only_their_side_tells_apart_are_not_mirrored(flip: Entry) 
 def test_what_is_no_mirror_image_along_rows() -> None:
     turns = [entry("RandRotate90d", prob=0.5), entry("RandFlipd", prob=0.5), entry("RandFlipd", spatial_axis=[0, 1])]
     others = [entry("RandFlipd", spatial_axis=1), entry("RandFlipd", prob=0, spatial_axis=0), entry("RandAffineBatchd")]
+    others += [entry("RandFlipBatchd", axes=[1]), entry("RandFlipBatchd", axes=[0, 1], prob=[0, 0.5])]
     assert list(lint_chain(START, [*turns, *others], SIDED)) == []
     assert list(lint_chain([*START, entry("Flipd", spatial_axis=0)], [], SIDED)) == [], "it is undone"
 

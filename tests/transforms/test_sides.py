@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from transforms.sides import mirrored_axes, side_pairs, sided
+from transforms.sides import draws_each_axis, mirrored_axes, side_pairs, sided
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,29 @@ def test_mirrors_of_other_transforms() -> None:
     assert mirrored_axes("RandAffineBatchd", {"flip": [0, 1]}) == {0, 1}
     assert mirrored_axes("RandAffineBatchd", {"flip": 1}) == {1}
     assert mirrored_axes("RandAffineBatchd", {}) == frozenset()
+    assert mirrored_axes("RandFlipBatchd", {"axes": [0, 1]}) == {0, 1}
+    assert mirrored_axes("RandFlipBatchd", {"axes": 1}) == {1}
+    assert mirrored_axes("RandFlipBatchd", {"axes": [0, 1], "prob": 0.0}) == frozenset()
+    assert mirrored_axes("RandFlipBatchd", {"axes": [0, 1], "prob": [0, 0.5]}) == {1}
+    assert mirrored_axes("RandFlipBatchd", {"axes": [1, 0], "prob": [0, 0.5]}) == {0}
+    assert mirrored_axes("RandFlipBatchd", {"axes": [0, 1], "prob": [0.5]}) == {0, 1}, "it is refused elsewhere"
+    assert mirrored_axes("RandFlipBatchd", {}) == mirrored_axes("RandFlipBatchd", {"axes": "x"}) == frozenset()
     assert mirrored_axes("RandRotate90d", {"spatial_axes": [0, 1]}) == frozenset()
     assert mirrored_axes("RandFlipd", {"spatial_axis": True}) == frozenset()
     assert mirrored_axes("RandFlipd", {"spatial_axis": "x"}) == frozenset()
+
+
+@pytest.mark.parametrize("prob", [0.5, [0.5, 0], [0, 0.5], [0.3, 0.9], 0])
+@pytest.mark.parametrize("axes", [[0, 1], [1, 0]])
+def test_what_is_told_of_a_batch_flip_is_what_it_does(axes: list[int], prob: Any) -> None:
+    """Both axes are drawn apart: the images that come out are the one, the mirror images, and both at once."""
+    from transforms.batch import RandFlipBatchd
+
+    batch = {"image": IMAGE[None].repeat(200, 1, 1, 1), "label": IMAGE[None, :1].repeat(200, 1, 1, 1)}
+    after = RandFlipBatchd(prob=prob, axes=axes)(batch, torch.Generator().manual_seed(0))["image"]
+    told = mirrored_axes("RandFlipBatchd", {"axes": axes, "prob": prob})
+    assert draws_each_axis("RandFlipBatchd")
+    for flipped in ({0}, {1}, {0, 1}):
+        wanted = torch.flip(IMAGE, [1 + axis for axis in flipped])
+        seen = any(torch.equal(one, wanted) for one in after)
+        assert seen == (flipped <= told)

@@ -14,7 +14,7 @@ import torch
 
 from pipeline.commands.checks.comparison import compare_networks
 from pipeline.commands.checks.findings import Findings, aligned, counted
-from pipeline.commands.checks.forecast import Workload, forecast, forecast_lines, measure_pace, trial_batch
+from pipeline.commands.checks.forecast import Pace, Workload, forecast, forecast_lines, measure_pace, trial_batch
 from pipeline.commands.checks.readable import Readable
 from pipeline.commands.checks.trace import Step, changed_labels, channel_lines, trace_case, trace_lines, trace_values
 from pipeline.commands.intake import Intake
@@ -31,6 +31,7 @@ from pipeline.progress import stage
 from pipeline.reporting.sheets import png
 from pipeline.reporting.trace_sheet import TracePanel, trace_figure
 from pipeline.runs import write_bytes
+from pipeline.training.augment_cost import per_sample_cost
 from pipeline.training.device import choose_device, describe, tune_cpu
 from pipeline.training.objective import build_loss, check_loss
 from transforms.advice import advice
@@ -185,9 +186,11 @@ def _check_run(findings: Findings, readable: Readable, sample: Mapping[str, Any]
         findings.section("run", "it would stop before, or at, its first step")
         findings.faults([fault])
         return
+    cost = per_sample_cost(settings.transforms.augment, [pace.augment_shares])
     network_text = f"{settings.network['_target_']}, {parameter_count(network):,} parameters, {describe(device)}"
     if readable.intake is None:
         findings.section("run", f"{network_text}; no forecast, as the split is not known")
+        _tell_cost(findings, pace, cost)
         return
     per_slice = (batch["image"].numel() * 4 // (2 * settings.data.context + 1) + batch["label"].numel()) // len(
         batch["label"]
@@ -200,9 +203,17 @@ def _check_run(findings: Findings, readable: Readable, sample: Mapping[str, Any]
     )
     findings.lines(forecast_lines(found, free))
     findings.values(parameters=parameter_count(network), device=describe(device), free_bytes=free, **found.values())
+    _tell_cost(findings, pace, cost)
     if free is not None and found.memory_bytes > free:
         findings.warning(f"the run needs about {in_words(found.memory_bytes)}, and {in_words(free)} are free; "
                          "data.cache: disk keeps the slices out of memory")  # fmt: skip
+
+
+def _tell_cost(findings: Findings, pace: Pace, cost: str | None) -> None:
+    """What augmentation takes, and a note where it runs sample by sample."""
+    findings.values(**{name: round(share, 4) for name, share in pace.augment_shares.items()})
+    if cost is not None:
+        findings.note(cost)
 
 
 def _workload(readable: Readable, intake: Intake, bytes_per_slice: int, prepare_seconds: float) -> Workload:

@@ -67,12 +67,15 @@ class Pace:
         The most that this process held, the trial's steps included.
     device_bytes
         The most that a GPU held; 0 without one.
+    augment_shares
+        What augmentation took of the training, see `AugmentChain.take_shares`.
     """
 
     train_seconds: float
     forward_seconds: float
     host_bytes: int
     device_bytes: int
+    augment_shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,9 +142,12 @@ def measure_pace(
         loss = step({key: value.clone() for key, value in batch.items()}, settings.seed + number, rate=1e-6)
         float(loss)  # waits for the device
         seconds.append((time.perf_counter() - began) / count)
+        if number == 0:
+            step.augment.take_shares(seconds[0])  # the first builds what the others use
+    shares = step.augment.take_shares(sum(seconds[1:]) * count)
     forward = _forward_seconds(settings, network, batch["image"])
     device_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
-    return Pace(statistics.median(seconds[1:]), forward, peak_memory_bytes(), device_bytes)
+    return Pace(statistics.median(seconds[1:]), forward, peak_memory_bytes(), device_bytes, shares)
 
 
 def _forward_seconds(settings: Settings, network: nn.Module, image: torch.Tensor) -> float:

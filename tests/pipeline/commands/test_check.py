@@ -67,6 +67,17 @@ def test_one_json_value_says_the_same(project: Path, phantom: Path, capsys: pyte
     assert next(step["step"] for step in value["case"]["steps"]) == "LoadImaged"
 
 
+def test_augmentation_sample_by_sample_is_told_with_what_it_costs(
+    project: Path, phantom: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flip = "transforms.augment=[{_target_: RandFlipd, keys: [image, label], prob: 0.5, spatial_axis: 1}]"
+    assert main(arguments(project, phantom, "--set", flip, "--json")) == 0
+    value = json.loads(capsys.readouterr().out)
+    (note,) = [one["what"] for one in value["findings"] if one["section"] == "run" and one["level"] == "note"]
+    assert note.startswith("RandFlipd works sample by sample, which takes ")
+    assert f"takes {value['run']['per_sample_share']:.0%} of the training; RandFlipBatchd" in note
+
+
 def test_two_networks_side_by_side(project: Path, phantom: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments(project, phantom, "--against", "monai.networks.nets.UNet", "--batches", "3")) == 0
     out = capsys.readouterr().out

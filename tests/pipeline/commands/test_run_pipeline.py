@@ -100,6 +100,22 @@ def test_the_resolved_config_repeats_the_run_to_the_bit(project: Path, phantom: 
     assert [path.read_bytes() for path in masks[0]] == [path.read_bytes() for path in masks[1]]
 
 
+def test_augmentation_sample_by_sample_is_told_with_what_it_cost(
+    project: Path, phantom: Path, run_pipeline: Run
+) -> None:
+    flip = "transforms.augment=[{_target_: RandFlipd, keys: [image, label], prob: 0.5, spatial_axis: 1}]"
+    assert run_pipeline(project / "configs/hipmri.yaml", "--set", f"data.root={phantom}", "--set", flip) == 0
+    folder = project / "runs/hipmri-PHANTOM/001"
+    (row,) = csv.DictReader((folder / "history.csv").open())
+    assert 0 < float(row["per_sample_share"]) <= float(row["augment_share"]) <= 1
+    told = (
+        f"RandFlipd works sample by sample, which takes {float(row['per_sample_share']):.0%} of the training; "
+        "RandFlipBatchd takes a whole batch"
+    )
+    assert f"note: {told}" in (folder / "log.txt").read_text()
+    assert f"{told}." in (folder / "report.html").read_text()
+
+
 def test_without_data_the_stand_in_runs_loudly(
     project: Path, run_pipeline: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

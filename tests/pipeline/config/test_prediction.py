@@ -37,6 +37,9 @@ CHAINS: list[tuple[list[str], set[int], tuple[int, ...]]] = [
     ([ANY, AFFINE % "[]"], {0, 1}, (0,)),
     ([ANY, FLIP % "1"], {0, 1}, (0, 1)),
     ([AFFINE % "[1]", FLIP % "1"], {1}, (1,)),
+    (["{_target_: RandFlipBatchd, axes: [0, 1]}"], {0, 1}, (0, 1)),
+    (["{_target_: RandFlipBatchd, axes: [1]}"], {1}, (1,)),
+    (["{_target_: RandFlipBatchd, axes: [0, 1], prob: [0.5, 0]}"], {0}, (0,)),
 ]
 
 
@@ -67,6 +70,7 @@ def test_two_axes_that_were_never_mirrored_together(load: Load, faults_of: Fault
     (fault,) = faults_of(lambda: with_augment(load, [ANY], "inference.mirror=[1, 0]"))
     assert fault.where == "--set inference.mirror"
     assert "both axes at once" in fault.what
+    assert fault.remedy == "Give one axis, or add RandFlipBatchd, axes: [0, 1] to transforms.augment and train again"
     both = with_augment(load, [AFFINE % "[0, 1]"], "inference.mirror=[1, 0]").settings
     assert mirror_axes(both) == (0, 1)
 

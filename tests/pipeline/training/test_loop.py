@@ -33,7 +33,7 @@ AUGMENT = [
     {"_target_": "RandAffineBatchd", "keys": BOTH, "prob": 0.8, "rotate_degrees": 15, "mode": ["bilinear", "nearest"]},
     {"_target_": "RandGaussianNoised", "keys": "image", "prob": 0.5},
 ]
-TIMING = {"seconds", "slices_per_second"}
+TIMING = {"seconds", "slices_per_second", "augment_share", "per_sample_share"}
 STEPS = 5  # of an epoch of the tiny training below
 
 
@@ -219,8 +219,8 @@ def test_the_history_tells_every_epoch(make_trainer: Callable[..., Trainer]) -> 
     assert [(row["epoch"], row["step"]) for row in state.history] == [(n, n * STEPS) for n in range(1, 6)]
     validated = [row["epoch"] for row in state.history if "validation_dice" in row]
     assert validated == [4, 5], "every fourth, and the last"
-    assert state.history[3] | {"seconds": 0, "slices_per_second": 0, "train_loss": 0} == {
-        "epoch": 4, "step": 20, "seconds": 0, "slices_per_second": 0, "train_loss": 0, "validation_loss": 0.25,
+    assert state.history[3] | dict.fromkeys(TIMING, 0) | {"train_loss": 0} == dict.fromkeys(TIMING, 0) | {
+        "epoch": 4, "step": 20, "train_loss": 0, "validation_loss": 0.25,
         "validation_dice": 0.5, "dice_a": 0.5, "dice_b": 0.5,
         "learning_rate": 0.02 * rate_factor(19 / 25, "cosine", 0.0),
     }  # fmt: skip
@@ -229,6 +229,27 @@ def test_the_history_tells_every_epoch(make_trainer: Callable[..., Trainer]) -> 
     assert len(lines) == 5
     assert lines[3].startswith("epoch 4, step 20, seconds ")
     assert "validation_dice 0.5, dice_a 0.5" in lines[3]
+
+
+def test_the_history_tells_what_augmentation_took(
+    make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the seconds of an epoch's steps, as the clock has them; an epoch counts anew."""
+    trainer, clock = make_trainer(epochs=2), SimpleNamespace(seconds=0.0, start=lambda seconds: None)
+
+    def augmented(batch: dict[str, torch.Tensor], seed: int) -> dict[str, torch.Tensor]:
+        clock.seconds += 8  # of which the chain says that it had 2 and 1
+        trainer.step.augment.seconds += 2.0 if trainer.state.epoch == 0 else 4.0
+        trainer.step.augment.per_sample_seconds += 1.0
+        return batch
+
+    chain = trainer.step.augment
+    monkeypatch.setattr(type(chain), "__call__", lambda self, batch, seed: augmented(batch, seed))
+    trainer.clock = clock  # type: ignore[assignment]
+    first, second = fit(trainer).history
+    assert (first["augment_share"], first["per_sample_share"]) == (0.25, 0.125)
+    assert (second["augment_share"], second["per_sample_share"]) == (0.5, 0.125)
+    assert first["slices_per_second"] == pytest.approx(18 / 40, abs=0.05)
 
 
 def test_the_loss_of_an_epoch_is_the_mean_of_its_steps(make_trainer: Callable[..., Trainer]) -> None:

@@ -112,6 +112,7 @@ def test_the_pace_is_of_a_training_step(make_config: Callable[..., Any]) -> None
     assert network.learnt == 4 and network.predicted == 3
     assert not torch.equal(network.head.weight, before), "the optimizer's step is a part of it"
     assert pace.train_seconds > 0 and pace.forward_seconds > 0 and pace.host_bytes > 1e7 and pace.device_bytes == 0
+    assert pace.augment_shares == {"augment_share": 0}, "this config has no augmentation"
 
 
 def test_words() -> None:
