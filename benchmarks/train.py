@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,7 +88,7 @@ def _bank(shape: tuple[int, int], classes: int, context: int) -> SliceBank:
 
 
 def _bare(
-    network: nn.Module, loss: nn.Module, batches: list[dict[str, torch.Tensor]], precision: Any
+    network: nn.Module, loss: nn.Module, batches: list[dict[str, torch.Tensor]], precision: Precision
 ) -> Callable[[], None]:
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
     inputs = [(batch["image"].contiguous(memory_format=torch.channels_last), batch["label"]) for batch in batches]
