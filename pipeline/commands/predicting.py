@@ -15,7 +15,7 @@ from pipeline.commands.prediction_job import Done, Job
 from pipeline.config.prediction import postprocess_rules
 from pipeline.data.cases import Case
 from pipeline.errors import ConfigError, DataError, Fault, ImageFileError, RunError
-from pipeline.inference.batch import batched, predict_each
+from pipeline.inference.batch import apart, predict_each
 from pipeline.inference.folder import Failed
 from pipeline.inference.ledger import Ledger, Record, Sources, failure_record, with_digests
 from pipeline.inference.review import review_rows
@@ -23,6 +23,7 @@ from pipeline.inference.scans import Prediction, ScanPredictor
 from pipeline.inference.trained import Member, Model
 from pipeline.inference.writing import BackgroundWriter, write_prediction
 from pipeline.networks.build import build_network
+from pipeline.networks.fold import folded
 from pipeline.progress import Progress, stage
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.device import choose_device, describe, tune_cpu
@@ -32,7 +33,7 @@ __all__ = ["load_networks", "predict_cases"]
 
 
 def load_networks(model: Model, device: torch.device) -> list[nn.Module]:
-    """The trained networks of a model on a device, in evaluation mode.
+    """The trained networks of a model on a device, in evaluation mode, with batch normalisation folded in.
 
     Raises
     ------
@@ -53,7 +54,7 @@ def _network(member: Member, device: torch.device) -> nn.Module:
         raise RunError(f"the weights are not of the network in config.yaml ({first:.200})",
                        where=str(member.checkpoint), remedy="Copy the run whole") from error  # fmt: skip
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network.eval()
+    return folded(network.eval(), channels)
 
 
 def predict_cases(job: Job, ledger: Ledger, cases: Sequence[Case], sources: Mapping[str, Sources | None]) -> Done:
@@ -76,7 +77,7 @@ def predict_cases(job: Job, ledger: Ledger, cases: Sequence[Case], sources: Mapp
         predictor = _predictor(job, device, progress.write)
         began = time.monotonic()
         if predictor.context == 0:
-            cases = batched(cases, predictor.settings.batch_size)
+            cases = apart(cases)
         tally = _Tally(job, ledger, progress)
         writer = BackgroundWriter(_write_job(job, sources), tally)
         try:

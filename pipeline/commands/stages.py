@@ -30,6 +30,7 @@ from pipeline.evaluation.confusion import CaseCounts
 from pipeline.inference.masks import mask_bytes
 from pipeline.inference.scans import Prediction, ScanPredictor, prediction_path
 from pipeline.networks.build import build_network
+from pipeline.networks.fold import folded
 from pipeline.progress import stage
 from pipeline.runs import RunLog, write_bytes, write_json, write_text
 from pipeline.training.augment_cost import per_sample_cost
@@ -197,9 +198,10 @@ def predict_and_count(
     config = intake.dataset.config
     settings, options, cases = config.settings, intake.dataset.options, intake.split.test
     chain = PrepareChain(settings.transforms.prepare, options, keys=("image",))
+    channels = intake.dataset.channels * (2 * settings.data.context + 1)
     predictor = ScanPredictor(
-        network, chain, device, settings.data.context, settings.inference, say=say, mirror=mirror_axes(settings),
-        rules=postprocess_rules(settings),
+        folded(network.eval(), channels), chain, device, settings.data.context, settings.inference, say=say,
+        mirror=mirror_axes(settings), rules=postprocess_rules(settings),
     )  # fmt: skip
     rules = CountingRules(
         options, len(settings.data.classes), knows_spacing(config), settings.evaluation.tolerance_mm

@@ -14,10 +14,9 @@ from pipeline.inference.folder import Failed
 if TYPE_CHECKING:  # which brings torch
     from pipeline.inference.scans import Prediction
 
-__all__ = ["batched", "predict_each"]
+__all__ = ["apart", "predict_each"]
 
 Predict = Callable[[Sequence[Case]], "Iterator[Prediction]"]
-_BATCH_BYTES = 4_000_000  # of files that are prepared together, which keeps volumes apart
 _TOLD = (Fault, MemoryError)  # of a case; everything else is a defect of this program
 
 
@@ -51,28 +50,15 @@ def predict_each(predict: Predict, cases: Sequence[Case]) -> Iterator[Prediction
             return
 
 
-def batched(cases: Sequence[Case], size: int) -> list[Case]:
-    """Cases in groups that pass through the network together, where no slice needs its neighbours.
-
-    Each group takes the place of a scan: of files that hold a slice each, as many as fit a batch; a volume is large
-    enough to be one by itself.
+def apart(cases: Sequence[Case]) -> list[Case]:
+    """Cases that are each a scan of their own, where no slice needs its neighbours: in their order, and none held long.
 
     Parameters
     ----------
     cases
         In the order in which they are to be predicted.
-    size
-        The most files of a group.
     """
-    found: list[Case] = []
-    group, members, held = 0, 0, 0
-    for case in cases:
-        own = sum(path.stat().st_size if path.is_file() else 0 for path in case.images)
-        if members and (members >= size or held + own > _BATCH_BYTES):
-            group, members, held = group + 1, 0, 0
-        members, held = members + 1, held + own
-        found.append(replace(case, patient="", scan=f"{group:09d}", slice=members))
-    return found
+    return [replace(case, patient="", scan=f"{number:09d}") for number, case in enumerate(cases)]
 
 
 def _past_the_fault(predict: Predict, waiting: Mapping[str, Case]) -> Iterator[Prediction | Failed]:

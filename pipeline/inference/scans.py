@@ -18,20 +18,23 @@ from torch import nn
 
 from pipeline.config.schema import PostprocessRule
 from pipeline.data.caching.prepared import sample_of
-from pipeline.data.cases import Case, check_neighbours, reading_order, scan_key
+from pipeline.data.cases import Case, reading_order, scan_key
 from pipeline.errors import Fault, RunError
 from pipeline.inference.mirroring import mean_probabilities
 from pipeline.inference.original_grid import highest, inverted, spacing_mm
 from pipeline.inference.postprocess import postprocess
 from pipeline.inference.review import Review, ReviewSums
+from pipeline.inference.stacks import Opinion, Part, PreparedScan, Stack, filled
 from pipeline.networks.apply import Window, WindowSettings, is_out_of_memory
 from transforms.chain import PrepareChain
 from transforms.planes import plane_from
 
 __all__ = ["Prediction", "ScanPredictor", "prediction_path"]
 
-_SCANS_AHEAD = 4  # that are read and prepared before their turn
-_SCANS_BEHIND = 1  # whose probabilities go back through the chain while the next scan is predicted
+_SCANS_AHEAD = 4  # that are read and prepared before their turn, whatever their size
+_BATCHES_AHEAD = 2  # whose slices are prepared before their turn, where their scans are small ...
+_AHEAD_BYTES = 4_000_000  # ... which is told by their files
+_BATCHES_BEHIND = 1  # whose scans go back through the chain while the next batch is predicted
 _MOST_WORKERS = 8
 
 
@@ -60,14 +63,6 @@ class Prediction:
     axis: int
     probabilities: torch.Tensor | None = None
     review: Review | None = None
-
-
-@dataclass(frozen=True)
-class _Opinion:
-    """What the networks say of one case: probabilities (S, K, h, w), and the members' overlaps (S, K, M, M)."""
-
-    probabilities: torch.Tensor
-    overlaps: torch.Tensor | None
 
 
 class ScanPredictor:
@@ -112,7 +107,9 @@ class ScanPredictor:
         self.keep_probabilities, self.review = keep_probabilities, review
 
     def __call__(self, cases: Sequence[Case]) -> Iterator[Prediction]:
-        """Predict cases, scan by scan; the next scans are prepared, and the one before is finished, meanwhile.
+        """Predict cases in the order of their scans; the next are prepared, and those before are finished, meanwhile.
+
+        Batches are filled across scans whose slices are prepared to one shape.
 
         Raises
         ------
@@ -124,73 +121,88 @@ class ScanPredictor:
         workers = max(2, min(_MOST_WORKERS, os.cpu_count() or 1))
         behind: deque[list[Future[Prediction]]] = deque()
         failure: Fault | None = None
-        with ThreadPoolExecutor(workers) as readers, ThreadPoolExecutor(workers) as finishers:
-            prepared = self._prepared_scans(scans, readers)
-            for members in scans:
-                try:
-                    opinions = self._opinions(members, images := next(prepared))
-                except Fault as fault:
-                    failure = fault
+        readers, finishers = ThreadPoolExecutor(workers), ThreadPoolExecutor(workers)
+        try:
+            for done in self._predicted(self._prepared_scans(scans, readers)):
+                if isinstance(done, Fault):
+                    failure = done
                     break
-                jobs = zip(members, images, opinions, strict=True)
-                behind.append([finishers.submit(self._finished, *job) for job in jobs])
-                del images, opinions, jobs
-                if len(behind) > _SCANS_BEHIND:
-                    yield from (job.result() for job in behind.popleft())
+                behind.append([finishers.submit(self._finished, *job) for scan in done for job in _jobs(scan)])
+                if len(behind) > _BATCHES_BEHIND:
+                    yield from _results(behind.popleft())
             while behind:
-                yield from (job.result() for job in behind.popleft())
+                yield from _results(behind.popleft())
+        finally:
+            readers.shutdown(cancel_futures=True)
+            finishers.shutdown(cancel_futures=True)
         if failure is not None:
             raise failure
 
-    def _prepared_scans(self, scans: Sequence[Sequence[Case]], pool: ThreadPoolExecutor) -> Iterator[list[Any]]:
-        """Each scan's prepared images; some scans are prepared ahead."""
-        waiting: deque[Future[list[Any]]] = deque()
-        following = iter(scans)
-        for _ in scans:
-            while len(waiting) < _SCANS_AHEAD and (upcoming := next(following, None)) is not None:
-                waiting.append(pool.submit(self._prepare, upcoming))
-            yield waiting.popleft().result()
+    def _prepared_scans(self, scans: Sequence[Sequence[Case]], pool: ThreadPoolExecutor) -> Iterator[PreparedScan]:
+        """Each scan, prepared; those of the next batches are prepared ahead, as long as their files are small."""
+        waiting: deque[tuple[Future[PreparedScan], int]] = deque()
+        following = deque(scans)
+        held, wanted = 0, _SCANS_AHEAD
+        while waiting or following:
+            while following and len(waiting) < wanted:
+                own = sum(_file_bytes(case) for case in following[0])
+                if len(waiting) >= _SCANS_AHEAD and held + own > _AHEAD_BYTES:
+                    break
+                waiting.append((pool.submit(self._prepare, following.popleft()), own))
+                held += own
+            future, own = waiting.popleft()
+            scan = future.result()
+            held -= own
+            slices = sum(len(stack) for stack in scan.stacks)
+            wanted = max(_SCANS_AHEAD, -(-_BATCHES_AHEAD * self.settings.batch_size // slices))
+            yield scan
 
-    def _prepare(self, cases: Sequence[Case]) -> list[Any]:
-        return [self.chain(sample_of(case, label=False))["image"] for case in cases]
+    def _prepare(self, cases: Sequence[Case]) -> PreparedScan:
+        images = [self.chain(sample_of(case, label=False))["image"] for case in cases]
+        return PreparedScan(cases, images, self.context)
 
-    def _opinions(self, cases: Sequence[Case], prepared: Sequence[Any]) -> list[_Opinion]:
-        """One a case, on the prepared grid."""
-        if self.context:
-            check_neighbours([case for case, image in zip(cases, prepared, strict=True) if image.shape[0] == 1])
-        # Neighbours are of one size, and those of a volume's slices lie in it: a scan may fall into several stacks.
-        stacks: dict[tuple[int, ...], list[int]] = {}
-        for number, image in enumerate(prepared):
-            volume = number if image.shape[0] > 1 else -1
-            stacks.setdefault((volume, *image.shape[1:]), []).append(number)
-        opinions: dict[int, _Opinion] = {}
-        for members in stacks.values():
-            stack = torch.cat([torch.as_tensor(prepared[number]).as_subclass(torch.Tensor) for number in members])
-            found, sizes = self._opinion(stack), [prepared[number].shape[0] for number in members]
-            shared = found.overlaps.split(sizes) if found.overlaps is not None else [None] * len(sizes)
-            parts = zip(found.probabilities.split(sizes), shared, strict=True)
-            opinions.update(zip(members, (_Opinion(*part) for part in parts), strict=True))
-        return [opinions[number] for number in range(len(cases))]
+    def _predicted(self, prepared: Iterator[PreparedScan]) -> Iterator[list[PreparedScan] | Fault]:
+        """The scans that each batch completes, in order; a fault comes last, after what was read before it."""
+        begun: deque[PreparedScan] = deque()
+        faults: list[Fault] = []
 
-    def probabilities(self, stack: torch.Tensor) -> torch.Tensor:
-        """Softmax probabilities (S, K, H, W) float32 on the CPU, of consecutive slices (S, C, H, W) of one scan.
+        def stacks() -> Iterator[Stack]:
+            try:
+                for scan in prepared:
+                    begun.append(scan)
+                    yield from scan.stacks
+            except Fault as fault:
+                faults.append(fault)
 
-        A network sees ((2 * context + 1) * C) channels: those of each neighbour in turn, from the first to the last.
-        """
-        return self._opinion(stack).probabilities
+        try:
+            for batch in filled(stacks(), lambda: self.settings.batch_size):
+                self._predict(batch)
+                done = []
+                while begun and begun[0].is_known:
+                    done.append(begun.popleft())
+                yield done
+        except Fault as fault:
+            faults.append(fault)
+        yield from faults[:1]
+
+    def _predict(self, batch: Sequence[Part]) -> None:
+        """Tell each part's stack what the networks say of it."""
+        sizes = [part.size for part in batch]
+        found = self._opinion(torch.cat([part.stack.inputs(part.start, part.end) for part in batch]))
+        shared = [None] * len(sizes) if found.overlaps is None else found.overlaps.split(sizes)
+        for part, probabilities, overlaps in zip(batch, found.probabilities.split(sizes), shared, strict=True):
+            part.stack.take(Opinion(probabilities, overlaps))
 
     @torch.inference_mode()
-    def _opinion(self, stack: torch.Tensor) -> _Opinion:
-        count = stack.shape[0]
-        places = torch.arange(count)[:, None] + torch.arange(-self.context, self.context + 1)
-        neighbours = places.clamp(0, count - 1)
+    def _opinion(self, images: torch.Tensor) -> Opinion:
+        """Of a batch (B, (2 * context + 1) * C, H, W), on the CPU."""
         results: list[torch.Tensor] = []
         overlaps: list[torch.Tensor] = []
         done = 0
-        while done < count:
-            images = stack[neighbours[done : done + self.settings.batch_size]].flatten(1, 2)
+        while done < len(images):
+            part = images[done : done + self.settings.batch_size]
             try:
-                mean, shared = self._mean_probabilities(images)
+                mean, shared = self._mean_probabilities(part)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -198,11 +210,14 @@ class ScanPredictor:
                 continue
             results.append(mean)
             overlaps += [] if shared is None else [shared]
-            done += len(images)
-        return _Opinion(torch.cat(results), torch.cat(overlaps) if overlaps else None)
+            done += len(part)
+        return Opinion(torch.cat(results), torch.cat(overlaps) if overlaps else None)
 
     def _mean_probabilities(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        images = images.to(self.device, torch.float32).contiguous(memory_format=torch.channels_last)
+        if self.device.type == "cuda":
+            images = images.pin_memory()  # from where the device fetches it by itself
+        images = images.to(self.device, torch.float32, non_blocking=True)
+        images = images.contiguous(memory_format=torch.channels_last)
         mean, shared = mean_probabilities(self.networks, images, self.settings, self.mirror, compare=self.review)
         return mean.cpu(), shared
 
@@ -223,7 +238,7 @@ class ScanPredictor:
                 remedy="Set inference.roi_size to a smaller window, or lower network.channels",
             ) from error  # fmt: skip
 
-    def _finished(self, case: Case, prepared: Any, opinion: _Opinion) -> Prediction:
+    def _finished(self, case: Case, prepared: Any, opinion: Opinion) -> Prediction:
         """One case's prediction on the grid of its file; runs beside the networks."""
         plane, classes = plane_from(prepared.meta), opinion.probabilities.shape[1]
         sums = ReviewSums(classes) if self.review else None
@@ -249,6 +264,22 @@ class ScanPredictor:
         if values is not None:
             whole = torch.from_numpy(np.stack([plane.restore(channel) for channel in values]))
         return Prediction(case, mask, plane.axis, whole, review)
+
+
+def _jobs(scan: PreparedScan) -> Iterator[tuple[Case, Any, Opinion]]:
+    return zip(scan.cases, scan.images, scan.opinions(), strict=True)
+
+
+def _results(jobs: list[Future[Prediction]]) -> Iterator[Prediction]:
+    """What was made of each, in order; it is not held any longer."""
+    waiting = deque(jobs)
+    jobs.clear()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _file_bytes(case: Case) -> int:
+    return sum(path.stat().st_size for path in case.images if path.is_file())
 
 
 def prediction_path(folder: Path, case: Case) -> Path:

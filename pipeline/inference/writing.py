@@ -1,4 +1,4 @@
-"""Writing predictions while the next are computed, and never more of them waiting than a few."""
+"""Writing predictions while the next are computed, and never more of them waiting than memory has room for."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ __all__ = ["BackgroundWriter", "Form", "mask_path", "probabilities_path", "write
 Form = Literal["float32", "uint8"]  # of probabilities
 Written = TypeVar("Written")
 _THREADS = 2
-_WAITING = 4  # each holds a prediction, perhaps of a large volume
+_WAITING = 4  # predictions that wait to be written, whatever their size
+_WAITING_BYTES = 64_000_000  # up to which more of them may wait: a batch of small scans ends all at once ...
+_MOST_WAITING = 64  # ... but no more than this
 
 
 class BackgroundWriter(Generic[Written]):
@@ -40,7 +42,8 @@ class BackgroundWriter(Generic[Written]):
     def __init__(self, write: Callable[[Prediction], Written], done: Callable[[Written], None]) -> None:
         self._write, self._done = write, done
         self._pool = ThreadPoolExecutor(_THREADS)
-        self._waiting: deque[Future[Written]] = deque()
+        self._waiting: deque[tuple[Future[Written], int]] = deque()
+        self._held = 0  # bytes of what waits
 
     def __call__(self, prediction: Prediction) -> None:
         """Take one prediction; waits where too many are not written yet.
@@ -50,15 +53,27 @@ class BackgroundWriter(Generic[Written]):
         Fault
             What writing one of those before it raised.
         """
-        self._waiting.append(self._pool.submit(self._write, prediction))
-        while len(self._waiting) > _WAITING or (self._waiting and self._waiting[0].done()):
-            self._done(self._waiting.popleft().result())
+        own = _bytes(prediction)
+        self._waiting.append((self._pool.submit(self._write, prediction), own))
+        self._held += own
+        while self._waiting and (self._is_full() or self._waiting[0][0].done()):
+            self._tell()
+
+    def _is_full(self) -> bool:
+        count = len(self._waiting)
+        return count > _MOST_WAITING or (count > _WAITING and self._held > _WAITING_BYTES)
+
+    def _tell(self) -> None:
+        """Wait for the first, and tell what became of it."""
+        future, own = self._waiting.popleft()
+        self._held -= own
+        self._done(future.result())
 
     def close(self) -> None:
         """Wait for what is being written; those that could not be written raise what was in their way."""
         try:
             while self._waiting:
-                self._done(self._waiting.popleft().result())
+                self._tell()
         finally:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -86,6 +101,11 @@ def write_prediction(prediction: Prediction, folder: Path, form: Form | None = N
     if packed is not None:
         write_bytes(probabilities_path(folder, case), packed)
     write_bytes(mask_path(folder, case), mask)
+
+
+def _bytes(prediction: Prediction) -> int:
+    probabilities = prediction.probabilities
+    return prediction.mask.nbytes + (0 if probabilities is None else probabilities.nbytes)
 
 
 def mask_path(folder: Path, case: Case) -> Path:

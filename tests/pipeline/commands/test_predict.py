@@ -211,6 +211,42 @@ def test_shards_share_a_folder(
     check(tmp_path, {name: images[name] for name in images if name != "p2_v"})
 
 
+def test_processes_of_torchrun_share_a_folder_by_themselves(
+    make_run: Maker, predict: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    references = {f"v{number}": RNG.integers(0, 3, (5, 6, 2 + number)) for number in range(7)}
+    for name, reference in references.items():
+        write(tmp_path / f"images/{name}.nii.gz", reference)
+    run, found = make_run(), []
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    for rank in range(3):
+        monkeypatch.setenv("RANK", f"{rank}")
+        monkeypatch.setenv("LOCAL_RANK", f"{rank}")
+        before = set((tmp_path / "out").glob("*.nii.gz"))
+        assert predict("--run", run) == 0
+        found.append(sorted(path.name[:2] for path in set((tmp_path / "out").glob("*.nii.gz")) - before))
+    assert found == [["v0", "v3", "v6"], ["v1", "v4"], ["v2", "v5"]]
+    check(tmp_path, references)
+
+
+def test_the_model_is_loaded_once_whatever_happens_to_the_cases(
+    make_run: Maker, images: dict[str, np.ndarray], predict: Callable[..., int], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from pipeline.commands import predicting
+
+    loaded: list[Path] = []
+    load = predicting.load_checkpoint
+    monkeypatch.setattr(predicting, "load_checkpoint", lambda path: (loaded.append(path), load(path))[1])
+    for number in (1, 3, 5):
+        (tmp_path / f"images/p{number}_broken.nii.gz").write_bytes(b"no image")
+    runs = [make_run(), make_run("other")]
+    assert predict("--run", runs[0], "--run", runs[1]) == 2
+    assert len(failures(tmp_path)) == 3
+    check(tmp_path, images)
+    assert loaded == [run / "checkpoints/best.pt" for run in runs]
+
+
 @pytest.mark.parametrize(
     ("text", "found"), [("0/1", (0, 1)), ("3/4", (3, 4)), ("4/4", None), ("-1/4", None), ("1", None), ("0/0", None)]
 )

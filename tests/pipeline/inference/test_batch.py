@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.data.cases import Case, reading_order, scan_key
 from pipeline.errors import DataError, Fault, Faults, ImageFileError
-from pipeline.inference.batch import batched, predict_each
+from pipeline.inference.batch import apart, predict_each
 from pipeline.inference.folder import Failed
 from pipeline.inference.scans import Prediction
 
@@ -102,18 +102,9 @@ def test_a_defect_is_no_fault_of_a_file() -> None:
     assert list(predict_each(predict_but({}), [])) == []
 
 
-def test_single_slices_fill_a_batch_and_volumes_do_not(tmp_path: Path) -> None:
-    sizes = [10, 10, 10, 3_000_000, 2_000_000, 10, 5_000_000, 10]
-    cases = []
-    for number, size in enumerate(sizes):
-        path = tmp_path / f"{number}.nii"
-        with path.open("wb") as file:
-            file.truncate(size)
-        cases.append(Case(str(number), path, None, f"p{number}", "s"))
-    found = batched([*cases, Case("gone", tmp_path / "gone.nii", None, "p", "s")], 2)
-    groups = [[case.id for case in members] for _, members in groupby(found, key=scan_key)]
-    assert groups == [["0", "1"], ["2", "3"], ["4", "5"], ["6"], ["7", "gone"]]
+def test_cases_apart_keep_their_order_and_are_each_a_scan() -> None:
+    cases = cases_of(2, 11, 1)
+    found = apart(cases)
+    assert [case.image for case in found] == [case.image for case in cases]
     assert sorted(found, key=reading_order) == found
-    groups = [[case.id for case in members] for _, members in groupby(batched(cases, 9), key=scan_key)]
-    assert groups == [["0", "1", "2", "3"], ["4", "5"], ["6"], ["7"]]
-    assert [case.image for case in found[:8]] == [case.image for case in cases]
+    assert len({scan_key(case) for case in found}) == len(cases)

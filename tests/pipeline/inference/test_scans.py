@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import warnings
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +23,7 @@ from pipeline.errors import DataError, Fault, RunError
 from pipeline.inference.masks import mask_bytes
 from pipeline.inference.original_grid import most_probable, restored_masks, spacing_mm
 from pipeline.inference.scans import Prediction, ScanPredictor, prediction_path
+from pipeline.inference.stacks import PreparedScan
 from pipeline.networks.apply import Window
 from transforms.chain import PrepareChain
 from transforms.nifti import ReadOptions
@@ -565,3 +568,86 @@ def test_a_mask_is_named_by_its_case(make_case: Callable[..., Any], tmp_path: Pa
     assert (
         prediction_path(tmp_path, make_case("case_040_week_2_slice_7")) == tmp_path / "case_040_week_2_slice_7.nii.gz"
     )
+
+
+class Alive:
+    """Counts the prepared scans, and the predictions, that are held by anybody."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+        self.made: Counter[str] = Counter()
+        self.lock = threading.RLock()  # an object may end while another is being counted
+        self._count(monkeypatch, PreparedScan)
+        self._count(monkeypatch, Prediction)
+
+    def _count(self, monkeypatch: pytest.MonkeyPatch, kind: type) -> None:
+        make, name = vars(kind)["__init__"], kind.__name__
+
+        def made(one: Any, *arguments: Any, **named: Any) -> None:
+            make(one, *arguments, **named)
+            weakref.finalize(one, self._add, name, -1)
+            self._add(name, 1)
+
+        monkeypatch.setattr(kind, "__init__", made)
+
+    def _add(self, name: str, step: int) -> None:
+        with self.lock:
+            self.now[name] += step
+            self.made[name] += step > 0
+            self.most[name] = max(self.most[name], self.now[name])
+
+
+@pytest.mark.parametrize(("shape", "context"), [((6, 5), 0), ((6, 5), 1), ((6, 5, 3), 1)])
+def test_no_more_is_held_of_many_cases_than_of_a_few(
+    store: Callable[..., Any], shape: tuple[int, ...], context: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = [store(f"s{n:03}", shape)[0] for n in range(120)]
+    alive = Alive(monkeypatch)
+    predict = predictor(Truthful(), context=context, batch_size=6)
+    assert sum(1 for _ in predict(cases)) == 120
+    assert alive.made["PreparedScan"] == alive.made["Prediction"] == 120
+    # A batch holds 6 scans of a slice each: those of two are prepared ahead, one is in the network, one behind it.
+    assert alive.most["PreparedScan"] <= 30
+    assert alive.most["Prediction"] <= 14
+    gc.collect()
+    assert alive.now["PreparedScan"] <= 1 and alive.now["Prediction"] <= 1
+
+
+def test_batches_are_filled_across_scans_of_one_shape(store: Callable[..., Any], tmp_path: Path) -> None:
+    pairs = [store(f"v{n}", (7, 9, depth)) for n, depth in enumerate((5, 3, 2, 9, 1))]
+    for context in (0, 1, 2):
+        network = Truthful()
+        found = list(predictor(network, context=context, axis=2, batch_size=8)([case for case, _ in pairs]))
+        assert [batch[0] for batch in network.batches] == [8, 8, 4]
+        for one, (case, reference) in zip(found, pairs, strict=True):
+            assert one.case == case
+            check(one, reference, tmp_path / "masks")
+    # No slice is the neighbour of another scan's, although they lie in one batch.
+    moved = list(predictor(Truthful(1), context=1, axis=2, batch_size=8)([case for case, _ in pairs]))
+    for one, (_, reference) in zip(moved, pairs, strict=True):
+        places = np.minimum(np.arange(reference.shape[-1]) + 1, reference.shape[-1] - 1)
+        np.testing.assert_array_equal(one.mask.reshape(reference.shape), reference[..., places])
+
+
+def test_a_batch_s_opinions_are_those_of_each_scan_alone(store: Callable[..., Any]) -> None:
+    cases = [store(f"v{n}", (7, 9, depth))[0] for n, depth in enumerate((5, 3, 2, 9))]
+    networks = [Weighted(seed, 3) for seed in range(2)]
+    predict = predictor(networks, context=1, axis=2, batch_size=4, keep_probabilities=True, review=True)
+    for one, case in zip(predict(cases), cases, strict=True):
+        (alone,) = predict([case])
+        assert one.probabilities is not None and alone.probabilities is not None
+        torch.testing.assert_close(one.probabilities, alone.probabilities)
+        assert one.review is not None and alone.review is not None
+        np.testing.assert_allclose(one.review.agreement, alone.review.agreement)
+
+
+def test_large_files_are_not_read_far_ahead(store: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = [store(f"s{n:02}", (6, 5))[0] for n in range(40)]
+    monkeypatch.setattr("pipeline.inference.scans._AHEAD_BYTES", 1)
+    alive = Alive(monkeypatch)
+    network = Truthful()
+    assert sum(1 for _ in predictor(network, batch_size=6)(cases)) == 40
+    # Four ahead; the batch that is filled, and the one behind it, hold six each.
+    assert alive.most["PreparedScan"] <= 4 + 6 + 6 + 1
+    assert [batch[0] for batch in network.batches] == [6] * 6 + [4]

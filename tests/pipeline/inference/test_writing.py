@@ -17,11 +17,13 @@ from pipeline.inference.scans import Prediction
 from pipeline.inference.writing import BackgroundWriter, mask_path, probabilities_path, write_prediction
 
 
-def numbered(number: int) -> Prediction:
-    return Prediction(Case(str(number), Path("x"), None, "p", "s"), np.zeros((1, 1), np.uint8), -1)
+def numbered(number: int, side: int = 1) -> Prediction:
+    return Prediction(Case(str(number), Path("x"), None, "p", "s"), np.zeros((side, side), np.uint8), -1)
 
 
-def test_what_was_written_is_told_in_order_by_the_caller() -> None:
+# Of a megabyte, more than 64 do not wait together, nor more than 64 tiny ones; of 25, four wait whatever they weigh.
+@pytest.mark.parametrize(("side", "most_waiting"), [(1, 64), (1000, 64), (1200, 44), (5000, 4)])
+def test_what_was_written_is_told_in_order_by_the_caller(side: int, most_waiting: int) -> None:
     told: list[tuple[str, int]] = []
     waiting, most = 0, 0
     gate = threading.Event()
@@ -35,15 +37,15 @@ def test_what_was_written_is_told_in_order_by_the_caller() -> None:
         told.append((name, threading.get_ident()))
 
     writer = BackgroundWriter(write, done)
-    for number in range(12):
-        if number == 4:
+    for number in range(80):
+        if number == most_waiting:
             gate.set()
-        writer(numbered(number))
+        writer(numbered(number, side))
         waiting = number + 1 - len(told)
         most = max(most, waiting)
     writer.close()
-    assert told == [(str(number), threading.get_ident()) for number in range(12)]
-    assert most <= 4
+    assert told == [(str(number), threading.get_ident()) for number in range(80)]
+    assert most == most_waiting
 
 
 def test_what_cannot_be_written_is_raised() -> None:
