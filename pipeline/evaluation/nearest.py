@@ -10,6 +10,7 @@ number is exact, and which way a point goes depends on the masks alone, so that 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,10 +66,6 @@ class Grid:
         """The longest of the steps to the lines."""
         return int(np.abs(self.lines).max())
 
-    def points(self, places: np.ndarray) -> np.ndarray:
-        """Coordinates (N, rank) of places (N,), in the unit of the spacing."""
-        return np.stack(np.unravel_index(places, self.shape), axis=1) * self.spacing
-
 
 @functools.lru_cache(maxsize=8)
 def grid_of(lengths: tuple[int, ...], spacing: tuple[float, ...]) -> Grid:
@@ -111,10 +108,13 @@ def nearest(queries: np.ndarray, targets: np.ndarray, grid: Grid) -> tuple[np.nd
     left = np.flatnonzero(which == len(grid.distances))
     if not len(left):
         return which, grid.distances
+
+    def points(places: np.ndarray) -> np.ndarray:
+        return np.array(np.unravel_index(places - first * plane, grid.shape))
+
     kept = tuple(slice(length) for length in grid.lengths[1:])
-    at = np.array(np.unravel_index(queries[left] - first * plane, grid.shape))
     known = Lines(along.reshape(count, *grid.shape[1:])[:, *kept], grid.lengths[0], grid.spacing)
-    far = far_distances(known, at, lambda: np.array(np.unravel_index(targets - first * plane, grid.shape)), len(targets))
+    far = far_distances(known, points(queries[left]), lambda: points(targets), len(targets))
     which = which.astype(np.int64)
     which[left] = len(grid.distances) + np.arange(len(left))
     return which, np.concatenate([grid.distances, far])
@@ -153,7 +153,7 @@ def _sweep(along: np.ndarray, targets: np.ndarray) -> None:
         along = along[:, across.min() : across.max() + 1]
     step = np.empty_like(along[0])
     for way in (along, along[::-1]):
-        for before, plane in zip(way[:-1], way[1:], strict=True):
+        for before, plane in itertools.pairwise(way):
             np.add(before, 1, out=step)
             np.minimum(plane, step, out=plane)
 
