@@ -84,18 +84,21 @@ def _unpack(packed: bytes, where: str, max_voxels: int) -> tuple[bytes, Header]:
         if stream.eof and stream.unused_data:
             return _unpack_members(packed, where, max_voxels)
         header, needed = _affordable(head, packed, where, max_voxels)
-        # One byte more than is needed has the end of the stream read, with its checksum, where nothing comes after.
-        rest = b"" if stream.eof else stream.decompress(b"", max(0, needed - len(head)) + 1)
+        raw = head
+        if not stream.eof:  # from the start: to go on would mean to join the two, which is to copy the whole
+            stream = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+            # One byte more than is needed has the end of the stream read, with its checksum, where nothing comes after.
+            raw = stream.decompress(packed, max(needed, len(head)) + 1)
         if not stream.eof:
-            rest += stream.decompress(b"", SLACK_BYTES)
+            raw += stream.decompress(b"", SLACK_BYTES)
         if stream.eof and stream.unused_data:
             return _unpack_members(packed, where, max_voxels)
     except _ISAL_ERROR as error:
         raise _damaged(error, where) from error
-    _check_end(len(head) + len(rest), needed, where)
+    _check_end(len(raw), needed, where)
     if not stream.eof:
         raise _damaged("it has no end", where)
-    return head + rest, header
+    return raw, header
 
 
 def _unpack_members(packed: bytes, where: str, max_voxels: int) -> tuple[bytes, Header]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.schema import LONGEST_NAME, UNSAFE_NAME
+from pipeline.config.safe_names import UNSAFE_NAME
+from pipeline.config.schema import LONGEST_NAME
 from pipeline.data.cases import listing
 from pipeline.errors import ConfigError, DataError, Fault, raise_all
 from pipeline.evaluation.masks import Rules

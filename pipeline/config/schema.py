@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator, model_validator
 
+from pipeline.config.safe_names import UNSAFE_NAME
+
 # Strict, because a config that says "5" or 1 where a number or a truth value is meant is a slip to be told.
 Int = Annotated[int, Strict()]
 Float = Annotated[float, Strict(), Field(allow_inf_nan=False)]
@@ -17,7 +19,6 @@ Fraction = Annotated[Float, Field(ge=0, lt=1)]
 Target = dict[str, Any]  # {_target_: Name, parameter: value, ...}; its names are checked by config.targets
 
 PLANES = ("sagittal", "coronal", "axial")  # what the axes of a volume in RAS orientation are cut into
-UNSAFE_NAME = re.compile(r"[/\\\x00-\x1f\x7f]|^\.|^\s|\s$")
 LONGEST_NAME = 100  # of the 255 bytes that a file's name may have
 
 

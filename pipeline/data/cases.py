@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.config.schema import UNSAFE_NAME
+from pipeline.config.safe_names import UNSAFE_NAME
 from pipeline.errors import DataError
 
 SplitName = Literal["train", "validation", "test"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,8 +61,8 @@ def score_pairs(
 ) -> list[Score | Failure]:
     """Score every pair; a fault in one keeps no other from being scored.
 
-    The first pairs are scored in this process. Where the rest would take some seconds, further processes share it:
-    the distance transforms do not run beside each other in threads.
+    The first pairs are scored in this process. Where the rest would take some seconds, further processes share it with
+    this one: much of the work does not run beside itself in threads.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ def score_pairs(
     began = time.monotonic()
     for number, pair in enumerate(pairs):
         left = (len(pairs) - number) * (time.monotonic() - began) / max(1, number)
-        if workers > 1 and left > _PATIENCE_S:
+        if workers > 1 and left > _PATIENCE_S and number + 1 < len(pairs):
             break
         found.append(_attempt(pair, rules))
         done()
@@ -99,13 +100,25 @@ def score_pairs(
 def _shared(
     pairs: Sequence[MaskPair], rules: Rules, workers: int, done: Callable[[], None]
 ) -> list[Score | Failure]:  # fmt: skip
-    """Score pairs in processes of their own, started afresh: no thread or lock of this one is copied."""
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_leave_signals)
-    before, found = multiprocessing.active_children(), []
+    """Score pairs in this process and others, which are started afresh: no thread or lock of this one is copied.
+
+    Each of the others has a pair to score and one to go on with; this one takes the next while they do.
+    """
+    pool = ProcessPoolExecutor(workers - 1, multiprocessing.get_context("spawn"), initializer=_leave_signals)
+    before, found = multiprocessing.active_children(), dict[int, Score | Failure]()
+    waiting, coming = dict[Future[Score | Failure], int](), iter(range(len(pairs)))
     try:
-        for result in pool.map(_attempt, pairs, [rules] * len(pairs)):
-            found.append(result)
-            done()
+        while len(found) < len(pairs):
+            ahead = len(pairs) - len(found) - len(waiting) - 1  # but one, for this process
+            for number in itertools.islice(coming, max(0, min(2 * (workers - 1) - len(waiting), ahead))):
+                waiting[pool.submit(_attempt, pairs[number], rules)] = number
+            own = next(coming, None)
+            if own is not None:
+                found[own] = _attempt(pairs[own], rules)
+                done()
+            for future in wait(waiting, timeout=0 if own is not None else None, return_when=FIRST_COMPLETED).done:
+                found[waiting.pop(future)] = future.result()
+                done()
     except BrokenProcessPool as error:
         raise RunError("a process that scored cases was killed", where="--workers",
                        remedy="Was there too little memory? Use --workers 1") from error  # fmt: skip
@@ -115,7 +128,7 @@ def _shared(
             for process in multiprocessing.active_children():
                 if process not in before:
                     process.terminate()
-    return found
+    return [found[number] for number in range(len(pairs))]
 
 
 def _leave_signals() -> None:

@@ -38,16 +38,20 @@ class Corners:
     places: np.ndarray
     around: np.ndarray
 
-    def codes(self, index: int) -> np.ndarray:
-        """Which of the voxels about each corner are of a class, as bits; the last axis gives the lowest bit.
+    def of(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """The corners that have a class about them, and which of their voxels are of it, as bits; the last axis lowest.
 
         Returns
         -------
-        numpy.ndarray
-            uint8, (2, N), of the reference and of the prediction: 0 outside, 15 (in 2D) or 255 inside, all else on the
-            surface.
+        places, codes
+            (C,) of `places`, and (2, C) uint8 codes of the reference and of the prediction: 0 outside, 15 (in 2D) or
+            255 inside, all else on the surface.
         """
-        return np.packbits((self.around == index).ravel()).reshape(self.around.shape[:2])
+        same = self.around == index
+        boxes = same.view(np.uint64)[..., 0]  # the eight of a corner in one number
+        at = np.flatnonzero(boxes[0] | boxes[1])
+        codes = np.packbits(boxes.take(at, axis=1).view(bool).ravel()).reshape(2, len(at))
+        return self.places.take(at), codes
 
 
 def find_corners(
@@ -67,7 +71,7 @@ def find_corners(
     Examples
     --------
     >>> mask = np.array([[1]])
-    >>> find_corners(mask, mask, (1.0, 1.0), [1]).codes(1).tolist()
+    >>> find_corners(mask, mask, (1.0, 1.0), [1]).of(1)[1].tolist()
     [[1, 2, 4, 8], [1, 2, 4, 8]]
     """
     turned = reference.flags.fnc  # arrays are walked as they lie in memory

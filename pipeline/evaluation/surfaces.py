@@ -28,8 +28,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.errors import DataError
-from pipeline.evaluation.nearest import nearest
-from pipeline.evaluation.surface_pieces import Corners, find_corners, piece_sizes
+from pipeline.evaluation.nearest import Grid, nearest
+from pipeline.evaluation.surface_pieces import find_corners, piece_sizes
 
 __all__ = ["SurfaceDistances", "SurfaceFigures", "image_diagonal", "surface_distances", "surface_figures"]
 
@@ -173,7 +173,7 @@ def surface_distances(reference: np.ndarray, prediction: np.ndarray, spacing: Se
     if not reference.any() or not prediction.any():
         raise ValueError("an empty mask has no surface")
     corners = find_corners(reference != 0, prediction != 0, spacing, [1])
-    return _between(corners, corners.codes(1), piece_sizes(spacing))
+    return _between(*corners.of(1), corners.grid, piece_sizes(spacing))
 
 
 def image_diagonal(shape: Sequence[int], spacing: Sequence[float]) -> float:
@@ -212,28 +212,28 @@ def _rate(
     missed = np.zeros(len(classes), dtype=bool)
     figures = np.full((4, len(classes)), np.nan)
     for place, index in enumerate(classes):
-        codes = corners.codes(index)
+        places, codes = corners.of(index)
         there = [bool(side.any()) for side in codes]  # the border of the image is surface: what is there has one
         missed[place] = there[0] and not there[1]
         if all(there):
-            found = _between(corners, codes, sizes)
+            found = _between(places, codes, corners.grid, sizes)
             hd95 = found.percentile(), found.pooled_percentile()
             figures[:, place] = *hd95, found.mean(), found.dice(tolerance)
     figures[:, missed] = np.array([[image_diagonal(reference.shape, spacing)] * 3 + [0.0]]).T
     return SurfaceFigures(figures[0], figures[1], figures[2], figures[3], missed)
 
 
-def _between(corners: Corners, codes: np.ndarray, sizes: np.ndarray) -> SurfaceDistances:
-    """Distances of one class, whose surfaces have these codes (2, N) at the corners."""
+def _between(places: np.ndarray, codes: np.ndarray, grid: Grid, sizes: np.ndarray) -> SurfaceDistances:
+    """Distances of one class, whose surfaces have these codes (2, N) at these places (N,) of a grid."""
     on_surface = (codes - np.uint8(1)) < len(sizes) - 2  # neither 0, which becomes 255, nor the highest
-    shared = np.flatnonzero(on_surface[0] & on_surface[1])
+    shared = codes.take(np.flatnonzero(on_surface[0] & on_surface[1]), axis=1)
+    points = [places.take(np.flatnonzero(side)) for side in on_surface]
     found = []
     for own, other in ((0, 1), (1, 0)):
         alone = np.flatnonzero(on_surface[own] > on_surface[other])
-        targets = corners.places[on_surface[other]]
-        which, distances = nearest(corners.places[alone], targets, corners.grid)
-        there = np.bincount(which, weights=sizes[codes[own, alone]], minlength=len(distances))
-        near = np.bincount(codes[own, shared], minlength=len(sizes)) @ sizes
+        which, distances = nearest(places.take(alone), points[other], grid)
+        there = np.bincount(which, weights=sizes.take(codes[own].take(alone)), minlength=len(distances))
+        near = np.bincount(shared[own], minlength=len(sizes)) @ sizes
         distances, there = np.append(distances, 0.0), np.append(there, near)
         order = np.argsort(distances, kind="stable")
         order = order[there[order] > 0]

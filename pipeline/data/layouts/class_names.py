@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.load import Config
-from pipeline.config.schema import UNSAFE_NAME
+from pipeline.config.safe_names import UNSAFE_NAME
 from pipeline.config.yaml_source import resolve_scalar
 from pipeline.errors import ConfigError, DataError
 
