@@ -23,7 +23,7 @@ from pipeline.data.phantom.writing import scan_volume
 from pipeline.networks.build import build_network
 from pipeline.training.device import choose_device, describe, tune_cpu
 from pipeline.training.objective import build_loss
-from pipeline.training.precision import choose_precision
+from pipeline.training.precision import Precision, choose_precision
 from pipeline.training.step import LossRecord, OptimizerStep
 
 _BATCH = 16
