@@ -197,10 +197,10 @@ def predict_and_count(
     """
     config = intake.dataset.config
     settings, options, cases = config.settings, intake.dataset.options, intake.split.test
-    chain = PrepareChain(settings.transforms.prepare, options, keys=("image",))
+    chains = [PrepareChain(settings.transforms.prepare, view.options, keys=("image",)) for view in intake.views]
     channels = intake.dataset.channels * (2 * settings.data.context + 1)
     predictor = ScanPredictor(
-        folded(network.eval(), channels), chain, device, settings.data.context, settings.inference, say=say,
+        folded(network.eval(), channels), chains, device, settings.data.context, settings.inference, say=say,
         mirror=mirror_axes(settings), rules=postprocess_rules(settings),
     )  # fmt: skip
     rules = CountingRules(

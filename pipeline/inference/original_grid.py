@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,15 @@ from pipeline.networks.apply import chunks
 from transforms.chain import PrepareChain
 from transforms.planes import plane_from
 
-__all__ = ["highest", "inverted", "most_probable", "restored_masks", "restored_probabilities", "spacing_mm"]
+__all__ = [
+    "highest",
+    "inverted",
+    "mean_of_views",
+    "most_probable",
+    "restored_masks",
+    "restored_probabilities",
+    "spacing_mm",
+]
 
 _INVERTED_AT_ONCE = 256  # channels (classes times slices) that go back through the chain together, to bound memory
 
@@ -79,6 +87,37 @@ def inverted(chain: PrepareChain, probabilities: torch.Tensor, prepared: torch.T
         values = probabilities[part]
         back = chain.invert(values.flatten(0, 1), prepared)
         yield back.reshape(values.shape[0], classes, *back.shape[1:])
+
+
+def mean_of_views(
+    chains: Sequence[PrepareChain], views: Iterable[tuple[torch.Tensor, torch.Tensor]]
+) -> Iterator[torch.Tensor]:
+    """The mean of what is said of one volume, cut along several axes, on its original grid.
+
+    Parameters
+    ----------
+    chains
+        One a view.
+    views
+        Probabilities (S, K, H, W) and the prepared image of each.
+
+    Yields
+    ------
+    torch.Tensor
+        (S', K, H0, W0) float32, slices as the first view cuts them, some at a time.
+    """
+    total: np.ndarray | None = None
+    for chain, (probabilities, prepared) in zip(chains, views, strict=True):
+        whole = restored_probabilities(chain, probabilities, prepared)
+        if total is None:
+            total, plane = whole, plane_from(prepared.meta)  # type: ignore[attr-defined]
+        else:
+            total += whole
+    assert total is not None
+    total /= len(chains)
+    slices = np.stack([plane.cut(channel) for channel in total], axis=1)
+    for part in chunks(len(slices), max(1, _INVERTED_AT_ONCE // slices.shape[1])):
+        yield torch.from_numpy(np.ascontiguousarray(slices[part]))
 
 
 def highest(probabilities: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:

@@ -21,10 +21,10 @@ from pipeline.data.caching.prepared import sample_of
 from pipeline.data.cases import Case, reading_order, scan_key
 from pipeline.errors import Fault, RunError
 from pipeline.inference.mirroring import mean_probabilities
-from pipeline.inference.original_grid import highest, inverted, spacing_mm
+from pipeline.inference.original_grid import highest, inverted, mean_of_views, spacing_mm
 from pipeline.inference.postprocess import postprocess
 from pipeline.inference.review import Review, ReviewSums
-from pipeline.inference.stacks import Opinion, Part, PreparedScan, Stack, filled
+from pipeline.inference.stacks import CaseView, Opinion, Part, PreparedScan, Stack, filled
 from pipeline.networks.apply import Window, WindowSettings, is_out_of_memory
 from transforms.chain import PrepareChain
 from transforms.planes import plane_from
@@ -72,8 +72,9 @@ class ScanPredictor:
     ----------
     network
         On `device`; of several, the softmax probabilities are averaged.
-    chain
-        A prepare chain that works on the image alone.
+    chains
+        A prepare chain that works on the image alone; or one a view of volumes, whose probabilities are averaged on the
+        original grid. Slices, as far as anything is told by slice, are those of the first.
     device
         Where the network is.
     context
@@ -92,16 +93,18 @@ class ScanPredictor:
     """
 
     def __init__(
-        self, network: nn.Module | Sequence[nn.Module], chain: PrepareChain, device: torch.device, context: int,
-        settings: WindowSettings, say: Callable[[str], None] = warnings.warn, *, mirror: Sequence[int] = (),
-        rules: Mapping[int, PostprocessRule] | None = None, keep_probabilities: bool = False, review: bool = False,
+        self, network: nn.Module | Sequence[nn.Module], chains: PrepareChain | Sequence[PrepareChain],
+        device: torch.device, context: int, settings: WindowSettings, say: Callable[[str], None] = warnings.warn,
+        *, mirror: Sequence[int] = (), rules: Mapping[int, PostprocessRule] | None = None,
+        keep_probabilities: bool = False, review: bool = False,
     ) -> None:  # fmt: skip
         self.networks = [network] if isinstance(network, nn.Module) else list(network)
         if not self.networks:
             raise ValueError("no network to predict with")
         for member in self.networks:
             member.eval()
-        self.chain, self.device, self.context = chain, device, context
+        self.chains = [chains] if isinstance(chains, PrepareChain) else list(chains)
+        self.device, self.context = device, context
         self.settings, self.say = Window.of(settings), say
         self.mirror, self.rules = tuple(mirror), dict(rules or {})
         self.keep_probabilities, self.review = keep_probabilities, review
@@ -127,7 +130,7 @@ class ScanPredictor:
                 if isinstance(done, Fault):
                     failure = done
                     break
-                behind.append([finishers.submit(self._finished, *job) for scan in done for job in _jobs(scan)])
+                behind.append([finishers.submit(self._finished, *job) for scan in done for job in scan.by_case()])
                 if len(behind) > _BATCHES_BEHIND:
                     yield from _results(behind.popleft())
             while behind:
@@ -158,8 +161,15 @@ class ScanPredictor:
             yield scan
 
     def _prepare(self, cases: Sequence[Case]) -> PreparedScan:
-        images = [self.chain(sample_of(case, label=False))["image"] for case in cases]
-        return PreparedScan(cases, images, self.context)
+        seen = [(case, image) for case in cases for image in self._views(case)]
+        return PreparedScan([case for case, _ in seen], [image for _, image in seen], self.context)
+
+    def _views(self, case: Case) -> Iterator[Any]:
+        """The prepared image, in each view; a file of one slice has but one."""
+        for chain in self.chains:
+            yield (image := chain(sample_of(case, label=False))["image"])
+            if image.shape[0] == 1:
+                return
 
     def _predicted(self, prepared: Iterator[PreparedScan]) -> Iterator[list[PreparedScan] | Fault]:
         """The scans that each batch completes, in order; a fault comes last, after what was read before it."""
@@ -238,12 +248,13 @@ class ScanPredictor:
                 remedy="Set inference.roi_size to a smaller window, or lower network.channels",
             ) from error  # fmt: skip
 
-    def _finished(self, case: Case, prepared: Any, opinion: Opinion) -> Prediction:
+    def _finished(self, case: Case, views: Sequence[CaseView]) -> Prediction:
         """One case's prediction on the grid of its file; runs beside the networks."""
-        plane, classes = plane_from(prepared.meta), opinion.probabilities.shape[1]
+        prepared = views[0].prepared
+        plane, classes = plane_from(prepared.meta), views[0].opinion.probabilities.shape[1]
         sums = ReviewSums(classes) if self.review else None
         masks, kept = [], []
-        for back in inverted(self.chain, opinion.probabilities, prepared):
+        for back in self._back(views):
             probable, mask = highest(back)
             masks.append(mask)
             kept += [back.numpy()] if self.keep_probabilities else []
@@ -253,8 +264,8 @@ class ScanPredictor:
         spacing = spacing_mm(prepared.meta)
         review = None
         if sums is not None:
-            shared = None if opinion.overlaps is None else opinion.overlaps.sum(0).numpy()
-            review = sums.review(mask, spacing, shared)
+            shared = [view.opinion.overlaps.sum(0).numpy() for view in views if view.opinion.overlaps is not None]
+            review = sums.review(mask, spacing, np.sum(shared, axis=0) if shared else None)
         try:
             mask = postprocess(mask, self.rules, spacing)
         except Fault as fault:
@@ -265,9 +276,12 @@ class ScanPredictor:
             whole = torch.from_numpy(np.stack([plane.restore(channel) for channel in values]))
         return Prediction(case, mask, plane.axis, whole, review)
 
-
-def _jobs(scan: PreparedScan) -> Iterator[tuple[Case, Any, Opinion]]:
-    return zip(scan.cases, scan.images, scan.opinions(), strict=True)
+    def _back(self, views: Sequence[CaseView]) -> Iterator[torch.Tensor]:
+        """The mean over the views, on the original grid: (S', K, H0, W0) slices of the first, some at a time."""
+        if len(views) == 1:
+            return inverted(self.chains[0], views[0].opinion.probabilities, views[0].prepared)
+        every = ((view.opinion.probabilities, view.prepared) for view in views)
+        return mean_of_views(self.chains, every)
 
 
 def _results(jobs: list[Future[Prediction]]) -> Iterator[Prediction]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
 
 from pipeline.data.cases import Case, check_neighbours
 
-__all__ = ["Opinion", "Part", "PreparedScan", "Stack", "filled"]
+__all__ = ["CaseView", "Opinion", "Part", "PreparedScan", "Stack", "filled"]
 
 
 @dataclass(frozen=True)
@@ -112,13 +113,20 @@ def filled(stacks: Iterable[Stack], size: Callable[[], int]) -> Iterator[list[Pa
         yield batch
 
 
+class CaseView(NamedTuple):
+    """A case in one view: prepared (S, C, H, W) with its trace, and what the networks say of it."""
+
+    prepared: Any
+    opinion: Opinion
+
+
 class PreparedScan:
     """The cases of a scan, prepared, and the stacks that their slices make.
 
     Parameters
     ----------
     cases
-        In the order of their slices.
+        In the order of their slices; a volume that is seen in several views comes once for each.
     images
         Of each, (S, C, H, W) as the prepare chain gave it.
     context
@@ -157,6 +165,13 @@ class PreparedScan:
             parts = zip(whole.probabilities.split(sizes), shared, strict=True)
             found.update(zip(members, (Opinion(*part) for part in parts), strict=True))
         return [found[number] for number in range(len(self.cases))]
+
+    def by_case(self) -> Iterator[tuple[Case, list[CaseView]]]:
+        """Each case with its views."""
+        seen = zip(self.cases, self.images, self.opinions(), strict=True)
+        for _, members in groupby(seen, key=lambda one: one[0].id):
+            views = list(members)
+            yield views[0][0], [CaseView(prepared, opinion) for _, prepared, opinion in views]
 
 
 def _joined(tensors: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -651,3 +651,42 @@ def test_large_files_are_not_read_far_ahead(store: Callable[..., Any], monkeypat
     # Four ahead; the batch that is filled, and the one behind it, hold six each.
     assert alive.most["PreparedScan"] <= 4 + 6 + 6 + 1
     assert [batch[0] for batch in network.batches] == [6] * 6 + [4]
+
+
+@pytest.mark.parametrize("context", [0, 1])
+def test_views_are_averaged_on_the_grid_of_the_file(store: Callable[..., Any], context: int) -> None:
+    torch.manual_seed(4)
+    network = nn.Sequential(nn.Conv2d(2 * context + 1, CLASSES, 3, padding=1)).eval()
+    entries = load_entries(
+        {"_target_": "Resized", "keys": ["image", "label"], "spatial_size": [14, 18], "mode": ["bilinear", "nearest"]}
+    )
+    cases = [store(name, shape)[0] for name, shape in (("a", (9, 12, 7)), ("b", (8, 10, 6)))]
+    alone = [
+        list(predictor(network, context=context, axis=axis, entries=entries, keep_probabilities=True)(cases))
+        for axis in (2, 0, 1)
+    ]
+    chains = [PrepareChain(entries, ReadOptions(axis=axis), keys=("image",)) for axis in (2, 0, 1)]
+    window = Window(None, 0.5, "gaussian", 5)
+    together = ScanPredictor(
+        network, chains, torch.device("cpu"), context, window, keep_probabilities=True, review=True
+    )  # fmt: skip
+    for number, found in enumerate(together(cases)):
+        each = [one[number].probabilities for one in alone]
+        assert found.probabilities is not None
+        mean = torch.stack([one for one in each if one is not None]).mean(0)
+        assert found.case is cases[number]
+        assert torch.allclose(found.probabilities, mean, atol=1e-6)
+        assert np.array_equal(found.mask, found.probabilities.argmax(0).numpy())
+        assert found.axis == 2
+        assert found.review is not None
+
+
+def test_a_file_of_one_slice_has_one_view(store: Callable[..., Any]) -> None:
+    torch.manual_seed(4)
+    network = nn.Sequential(nn.Conv2d(1, CLASSES, 3, padding=1)).eval()
+    case, _ = store("flat", (9, 13))
+    chains = [PrepareChain(load_entries(), ReadOptions(axis=axis), keys=("image",)) for axis in (0, 1)]
+    both = ScanPredictor(network, chains, torch.device("cpu"), 0, Window(None, 0.5, "gaussian", 3))
+    (alone,) = predictor(network, entries=load_entries())([case])
+    (found,) = both([case])
+    assert np.array_equal(found.mask, alone.mask)
