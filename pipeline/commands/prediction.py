@@ -184,7 +184,7 @@ def run_job(job: Job) -> Outcome:
         ledger.refresh()
         names = [case.id for case in job.images.cases]
         failed = (*job.images.failed, *ledger.failures(names, job.digest))
-        reviews = ledger.reviews(names, job.digest) if job.review else []
+        reviews = ledger.reviews(names, job.digest, job.review_mark) if job.review else []
     finally:
         ledger.close()
     return Outcome(failed, len(own) - len(todo), done, tuple(reviews))
@@ -194,7 +194,8 @@ def _is_there(job: Job, ledger: Ledger, case: Case, sources: Sources | None) -> 
     files = [mask_path(job.masks, case)] + ([probabilities_path(job.masks, case)] if job.form else [])
     if not all(path.is_file() for path in files) or not ledger.is_finished(case, job.digest, sources):
         return False
-    return not job.review or bool(ledger.records[case.id].review)
+    record = ledger.records[case.id]
+    return not job.review or (bool(record.review) and record.review_mark == job.review_mark)
 
 
 def _check_foreign(job: Job, ledger: Ledger, cases: Sequence[Case]) -> None:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from torch import nn
 from pipeline.commands.counting import CountingRules, PredictedCase, count_cases
 from pipeline.commands.dataset import Dataset
 from pipeline.commands.intake import Intake
-from pipeline.config.prediction import mirror_axes, postprocess_rules
-from pipeline.config.schema import Settings
+from pipeline.config.prediction import mirror_axes
+from pipeline.config.schema import PostprocessRule, Settings
 from pipeline.data.caching.caches import prepared_slices
 from pipeline.data.caching.prepared import Preparation, sample_of
 from pipeline.data.caching.slices import Slices
@@ -152,7 +152,7 @@ def write_history(folder: Path, history: Sequence[dict[str, Any]]) -> None:
 
 def predict_and_count(
     intake: Intake, network: nn.Module, device: torch.device, predictions: Path, say: Callable[[str], None],
-    name: str = "predict",
+    name: str = "predict", rules: Mapping[int, PostprocessRule] | None = None,
 ) -> list[CaseCounts]:  # fmt: skip
     """Predict the test cases, write their masks, and count them against their labels on the original grid.
 
@@ -172,21 +172,23 @@ def predict_and_count(
         Is told in a sentence when memory did not suffice, and how it goes on.
     name
         Of the stage, where its progress is shown.
+    rules
+        Post-processing by class index.
     """
     config = intake.dataset.config
     settings, options, cases = config.settings, intake.dataset.options, intake.split.test
     chain = PrepareChain(settings.transforms.prepare, options, keys=("image",))
     predictor = ScanPredictor(
         network, chain, device, settings.data.context, settings.inference, say=say, mirror=mirror_axes(settings),
-        rules=postprocess_rules(settings),
+        rules=rules,
     )  # fmt: skip
-    rules = CountingRules(
+    counting = CountingRules(
         options, len(settings.data.classes), knows_spacing(config), settings.evaluation.tolerance_mm
     )  # fmt: skip
     workers = min(_MOST_WORKERS, settings.training.threads or os.cpu_count() or 1)
     with stage(name, sum(intake.facts[case.id].slices for case in cases), "slices") as progress:
         return count_cases(
-            _written(predictor(cases), predictions), len(cases), rules, workers,
+            _written(predictor(cases), predictions), len(cases), counting, workers,
             lambda counts: progress.advance(len(counts.slices)), say,
         )  # fmt: skip
 

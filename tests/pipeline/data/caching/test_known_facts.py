@@ -83,7 +83,9 @@ def test_a_damaged_memory_is_said_and_not_believed(tmp_path: Path, data: st.Data
     assert len(said) == 1 and str(path) in said[0]
 
 
-BASE = CaseFacts("a", (1, 1), (1.0, 1.0), "", -1, 1, 0.0, 1.0, 0.5, np.zeros(2), np.ones(2), b"1", b"2", np.zeros(3))
+BASE = CaseFacts(
+    "a", (1, 1), (1.0, 1.0), "", -1, 1, 0.0, 1.0, 0.5, *[np.zeros(2)] * 2, np.ones(2), b"1", b"2", np.zeros(3)
+)
 
 
 @pytest.mark.parametrize(
