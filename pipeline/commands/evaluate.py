@@ -133,7 +133,14 @@ def _of_run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
             remedy="Share the prediction with bin/predict --out OUT/predictions, then run this once",
         )  # fmt: skip
     from pipeline.commands.image_pairs import pairs_of_images, plan_of_run
-    from pipeline.commands.prediction import closing_line, model_provenance, open_job, write_failures, write_reviews
+    from pipeline.commands.prediction import (
+        closing_line,
+        model_provenance,
+        open_job,
+        reviews_by_mask,
+        write_failures,
+        write_reviews,
+    )  # fmt: skip
     from pipeline.commands.scoring import Scoring, clear_results, prepare_results, say_unpaired, score_and_write
 
     masks = arguments.out / "predictions"
@@ -147,7 +154,7 @@ def _of_run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
         clear_results(arguments.out)
     outcome = run_stoppable(job, command)
     print(closing_line(job, outcome), file=sys.stderr)
-    write_reviews(arguments.out, outcome.reviews)
+    write_reviews(arguments.out, job, outcome)
     failed = [(one.case, fault) for one in outcome.failed for fault in one.faults]
     if arguments.labels is None:
         write_failures(arguments.out, failed)
@@ -158,7 +165,7 @@ def _of_run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
     say_unpaired(pairs)
     scoring = Scoring(masks, arguments.labels, arguments.out, plan, pairs, command, started, _workers(arguments),
                       outcome.done.device, {"images": str(arguments.images.resolve()), **model_provenance(job)},
-                      failed)  # fmt: skip
+                      failed, reviews_by_mask(job, outcome))  # fmt: skip
     with interrupt_on_signals():
         faults = score_and_write(scoring)
     raise_all(faults)

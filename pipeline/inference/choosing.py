@@ -116,7 +116,7 @@ def voted(members: Sequence[Choices]) -> dict[str, PostprocessRule]:
     members
         At least one; of the same classes.
     """
-    found = {}
+    found: dict[str, PostprocessRule] = {}
     for name in members[0]:
         rules = [CANDIDATES[one[name].candidate] for one in members]
         rule = PostprocessRule(

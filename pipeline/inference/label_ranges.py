@@ -124,7 +124,7 @@ def label_ranges(volumes: np.ndarray, parts: np.ndarray) -> LabelRanges:
     there = shown.any(axis=0)
     least = np.where(there, np.where(shown, volumes, np.inf).min(axis=0), math.nan)
     most = np.where(there, volumes.max(axis=0), math.nan)
-    return LabelRanges(shown.all(axis=0), least, most, np.asarray(parts).max(axis=0))
+    return LabelRanges(np.asarray(shown.all(axis=0)), least, most, np.asarray(parts).max(axis=0))
 
 
 def training_ranges(facts: Iterable[CaseFacts], *, knows_spacing: bool) -> dict[Kind, LabelRanges]:

@@ -267,9 +267,9 @@ def _row(case: str, review: Review, classes: Sequence[str], ranges: LabelRanges 
 
 
 def _out_of_range(review: Review, classes: Sequence[str], ranges: LabelRanges | None) -> str | None:
-    """The classes that no training label is like, in words; None where there is none, or nothing is known."""
+    """The classes that no training label is like, in words; None where there is none."""
     if ranges is None:
-        return None
+        return "unknown"
     found = []
     for index, name in list(enumerate(classes))[1:]:
         ratio, most = ranges.ratio(index, review.volume[index]), ranges.parts[index]
