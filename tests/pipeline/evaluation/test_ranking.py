@@ -62,7 +62,11 @@ def reviewed(trust: dict[str, float | None]) -> dict[str, dict[str, Any]]:
 
 def test_a_case_has_the_mean_of_its_classes() -> None:
     dice: dict[str, list[float | None]] = {
-        "a": [0.9, 0.1], "b": [0.6, None], "c": [0.8, 0.8], "d": [None, None], "e": [0.0, 0.0]
+        "a": [0.9, 0.1],
+        "b": [0.6, None],
+        "c": [0.8, 0.8],
+        "d": [None, None],
+        "e": [0.0, 0.0],
     }  # means 0.5, 0.6, 0.8, none
     reviews = reviewed({"a": 0.3, "b": 0.2, "c": 0.9, "d": 0.0})
     found = rank_correlations(reviews, evaluated(dice, {}), **PLAN)  # type: ignore[arg-type]

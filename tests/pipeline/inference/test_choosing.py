@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,9 +126,10 @@ def test_more_than_half_of_the_members_decide_on_each_part_of_a_rule() -> None:
 def test_plain_values_come_back() -> None:
     chosen = choose_postprocess([(scan, STRAY, REFERENCE) for scan in "ab"], NAMES)
     assert choices_from_plain(json.loads(json.dumps(choices_plain(chosen))), NAMES) == chosen
-    for odd in ({}, {"one": {}}, {**choices_plain(chosen), "two": {"chosen": "all", "scans": 1, "dice": {}}}, []):
+    odd: list[Any] = [{}, {"one": {}}, {**choices_plain(chosen), "two": {"chosen": "all", "scans": 1, "dice": {}}}, []]
+    for values in odd:
         with pytest.raises((AttributeError, KeyError, TypeError, ValueError)):
-            choices_from_plain(odd, NAMES)  # type: ignore[arg-type]
+            choices_from_plain(values, NAMES)
 
 
 def test_words() -> None:
