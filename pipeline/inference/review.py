@@ -276,8 +276,8 @@ def _out_of_range(review: Review, classes: Sequence[str], ranges: LabelRanges | 
         parts = review.component_sizes[index]
         if ratio == 0:
             found.append(f"{name} is missing")
-        elif _rounded(ratio) not in (None, 1):
-            found.append(f"{name} has {ratio:.2g} times the {'largest' if ratio > 1 else 'least'} volume")
+        elif (off := _rounded(ratio)) not in (None, 1):
+            found.append(f"{name} has {off:g} times the {'largest' if ratio > 1 else 'least'} volume")
         if most and len(parts) > most:
             found.append(f"{name} lies in {len(parts)} parts, {most} at most in training")
         if not most and len(parts):

@@ -11,6 +11,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import stats
 
 from pipeline.commands.evaluate import main
 
@@ -90,6 +91,53 @@ def test_replaced_results_are_gone_when_nothing_can_be_scored(
     assert evaluate("--run", run, "--replace") == 2
     assert not (data / "out/summary.json").exists()
     assert not (data / "out/cases.csv").exists()
+
+
+def test_the_review_is_held_against_the_true_dice(
+    make_run: Maker, evaluate: Callable[..., int], data: Path, write_nifti: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    for number, name in enumerate(("p3_a", "p4_a", "p5_a", "p6_a")):  # smaller and smaller, less and less right
+        label = np.zeros((4, 5, 6), dtype=np.uint8)
+        label[:, : 4 - number] = 1
+        shown = label.copy()
+        shown[:, 4, :number] = 1
+        write_nifti(data / "i" / f"{name}.nii.gz", shown.astype(np.float32), (1.0, 2.0, 3.0))
+        write_nifti(data / "l" / f"{name}.nii.gz", label, (1.0, 2.0, 3.0))
+    ranges = {
+        "volume": {"always": [True, True, False], "least": [1, 500, 1], "most": [1, 600, 1e9], "parts": [0, 9, 9]}
+    }
+    assert evaluate("--run", make_run(ranges=ranges), "--review") == 0
+    summary = json.loads((data / "out/summary.json").read_text())
+    trust = {row["case"]: float(row["trust"]) for row in rows(data / "out/review.csv")}
+    dice: dict[str, list[float]] = {}
+    for row in rows(data / "out/cases.csv"):
+        if row["class_id"] != "0" and row["dice_with_empty"]:
+            dice.setdefault(row["case"], []).append(float(row["dice_with_empty"]))
+    wanted = stats.spearmanr([trust[case] for case in dice], [np.mean(values) for values in dice.values()]).statistic
+    found = summary["review"]["scores"]["trust"]
+    assert found["rho"] == pytest.approx(wanted)
+    assert (found["n"], found["n_patients"]) == (7, 6)
+    assert found["interval"][0] <= found["interval"][1]
+    low, high = found["interval"]
+    line = f"trust  {wanted:>14.2f}  {f'{low:.2f} to {high:.2f}':>14}  7/6"
+    assert line.split() in [told.split() for told in capsys.readouterr().out.splitlines()]
+    assert evaluate("--run", make_run("two"), out="bare") == 0
+    assert "review" not in json.loads((data / "bare/summary.json").read_text())
+    assert evaluate("--run", make_run("three"), "--replace") == 0
+    assert not (data / "out/review.csv").exists()
+
+
+def test_a_review_finds_its_cases_where_names_share_a_part(
+    make_run: Maker, evaluate: Callable[..., int], data: Path
+) -> None:
+    for path in (data / "l").iterdir():
+        path.rename(data / "l" / f"seg-{path.name}")
+    for path in (data / "i").iterdir():
+        path.rename(data / "i" / path.name.replace(".nii", "_t1.nii"))
+    assert evaluate("--run", make_run(), "--case", "(p._.)", "--review") == 0
+    assert {row["case"] for row in rows(data / "out/cases.csv")} == set(NAMES)
+    assert json.loads((data / "out/summary.json").read_text())["review"]["n_cases"] == 3
 
 
 def test_without_labels(make_run: Maker, evaluate: Callable[..., int], data: Path) -> None:
