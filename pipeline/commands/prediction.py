@@ -10,7 +10,6 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,10 +145,11 @@ def prepare_folder(folder: Path) -> None:
     RunError
         When it cannot be made or written, or its disk is nearly full.
     """
-    with suppress(OSError):
+    try:
         folder.mkdir(parents=True, exist_ok=True)
-    if not folder.is_dir():
-        raise RunError("the folder cannot be made", where=str(folder), remedy="Name another with --out DIR")
+    except OSError as error:
+        raise RunError(f"the folder cannot be made ({error.strerror})", where=str(folder),
+                       remedy="Name another with --out DIR") from error  # fmt: skip
     probe = folder / f".probe-{os.getpid()}"
     write_text(probe, "")
     probe.unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,39 @@ def test_what_cannot_be_predicted_or_scored(
     assert "Without 1 cases that could not be predicted" in said
     assert "Without 1 cases that could not be scored" in said
     assert json.loads((data / "out/provenance.json").read_text())["dataset"]["failed"] == 2
+
+
+def test_labels_that_do_not_fit_their_image(
+    make_run: Maker, evaluate: Callable[..., int], data: Path, write_nifti: Callable[..., Path]
+) -> None:
+    write_nifti(data / "l/p1_a.nii.gz", np.ones((4, 5, 5), np.uint8), (1.0, 2.0, 3.0))
+    write_nifti(data / "l/p1_b.nii.gz", np.ones((4, 5, 6), np.uint8), (1.0, 2.0, 2.5))
+    write_nifti(data / "l/p2_a.nii.gz", np.full((4, 5, 6), 7, np.uint8), (1.0, 2.0, 3.0))
+    assert evaluate("--run", make_run()) == 2
+    told = {row["case"]: (row["what"], row["remedy"]) for row in rows(data / "out/failures.csv")}
+    assert told["p1_a"][0].startswith("the image's shape (4, 5, 6) is not the label's (4, 5, 5)")
+    assert told["p1_a"][1] == "Image and label must share one grid: export one of them again"
+    assert told["p1_b"][0].startswith("the image's affine differs from the label's")
+    assert told["p2_a"] == (
+        "holds 7, expected 0 to 2", "The run knows no such class: rename the values of the labels with --label-map"
+    )  # fmt: skip
+    assert not (data / "out/summary.json").exists()
+
+
+def test_a_stop_while_scoring_says_how_to_go_on(
+    make_run: Maker, evaluate: Callable[..., int], data: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    from pipeline.commands import scoring
+
+    run = make_run()
+    with monkeypatch.context() as patched:
+        patched.setattr(scoring, "score_pairs", lambda *_: signal.raise_signal(signal.SIGTERM))
+        assert evaluate("--run", run, "--review") == 3
+    assert "SIGTERM; the same command scores again: bin/evaluate" in capsys.readouterr().err
+    assert not (data / "out/summary.json").exists()
+    assert evaluate("--run", run, "--review") == 0
+    assert "3 had been predicted before" in capsys.readouterr().err
 
 
 def test_labels_without_an_image_are_told_before_anything_is_predicted(

@@ -509,7 +509,7 @@ def test_an_out_that_cannot_be_written(
 ) -> None:  # fmt: skip
     (tmp_path / "out").write_text("a file")
     assert predict("--run", make_run()) == 2
-    assert "the folder cannot be made" in capsys.readouterr().err
+    assert "the folder cannot be made (" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--run", "no", "--images", "no", "--out", "no"]])

@@ -114,7 +114,7 @@ def test_lines() -> None:
     dice: dict[str, list[float | None]] = {f"c{number}": [0.1 * number, None] for number in range(4)}
     found = rank_correlations(reviewed({case: 0.5 for case in dice}), evaluated(dice, {}), **PLAN)  # type: ignore[arg-type]
     assert list(ranking_lines(found, 0.9)) == [
-        "review.csv    Spearman's rho with Dice, 90 % CI, cases/patients",
+        "review.csv    Spearman's rho with Dice, 90 % CI (rough with so few), cases/patients",
         "trust             –               –  4/4",
         "entropy           –               –  4/4",
         "trust in one      –               –  4/4",
