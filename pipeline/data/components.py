@@ -13,6 +13,8 @@ __all__ = ["bounds", "component_counts", "component_sizes", "components"]
 def component_sizes(mask: np.ndarray, classes: int) -> tuple[np.ndarray, ...]:
     """The voxels of each connected part of each class, falling; of the background none are counted."""
     sizes = [np.zeros(0, dtype=np.int64)] * classes
+    if mask.flags.f_contiguous:  # as files are read: the axes turned round cost nothing, and change no size
+        mask = mask.T
     for index in range(1, classes):
         box = bounds(mask == index)
         if box is not None:
