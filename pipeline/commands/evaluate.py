@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pipeline.commands.arguments import command_parser, guarded
 from pipeline.commands.predict import add_model_arguments, run_stoppable, shard_from
-from pipeline.errors import EXIT_DONE, ConfigError, raise_all
+from pipeline.errors import EXIT_DONE, ConfigError, Fault, Interrupted, raise_all
 from pipeline.training.signals import interrupt_on_signals
 
 EPILOG = """examples:
@@ -118,8 +119,7 @@ def _of_masks(arguments: argparse.Namespace, command: Sequence[str]) -> int:
         plan = without_spacing(plan, pairs)
     job = Scoring(arguments.predictions, arguments.labels, arguments.out, plan, pairs, command, started,
                   _workers(arguments))  # fmt: skip
-    with interrupt_on_signals():
-        faults = score_and_write(job)
+    faults = _stoppable(lambda: score_and_write(job), command)
     raise_all(faults)
     return EXIT_DONE
 
@@ -133,7 +133,14 @@ def _of_run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
             remedy="Share the prediction with bin/predict --out OUT/predictions, then run this once",
         )  # fmt: skip
     from pipeline.commands.image_pairs import pairs_of_images, plan_of_run
-    from pipeline.commands.prediction import closing_line, model_provenance, open_job, write_failures, write_reviews
+    from pipeline.commands.prediction import (
+        closing_line,
+        model_provenance,
+        open_job,
+        reviews_by_mask,
+        write_failures,
+        write_reviews,
+    )  # fmt: skip
     from pipeline.commands.scoring import Scoring, clear_results, prepare_results, say_unpaired, score_and_write
 
     masks = arguments.out / "predictions"
@@ -147,7 +154,7 @@ def _of_run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
         clear_results(arguments.out)
     outcome = run_stoppable(job, command)
     print(closing_line(job, outcome), file=sys.stderr)
-    write_reviews(arguments.out, outcome.reviews)
+    write_reviews(arguments.out, job, outcome)
     failed = [(one.case, fault) for one in outcome.failed for fault in one.faults]
     if arguments.labels is None:
         write_failures(arguments.out, failed)
@@ -158,8 +165,16 @@ def _of_run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
     say_unpaired(pairs)
     scoring = Scoring(masks, arguments.labels, arguments.out, plan, pairs, command, started, _workers(arguments),
                       outcome.done.device, {"images": str(arguments.images.resolve()), **model_provenance(job)},
-                      failed)  # fmt: skip
-    with interrupt_on_signals():
-        faults = score_and_write(scoring)
+                      failed, reviews_by_mask(job, outcome))  # fmt: skip
+    faults = _stoppable(lambda: score_and_write(scoring), command)
     raise_all(faults)
     return EXIT_DONE
+
+
+def _stoppable(score: Callable[[], list[Fault]], command: Sequence[str]) -> list[Fault]:
+    """Score, until a signal says otherwise; then with what to type to start again."""
+    try:
+        with interrupt_on_signals():
+            return score()
+    except KeyboardInterrupt as stop:
+        raise Interrupted(f"{str(stop) or 'SIGINT'}; the same command scores again: {shlex.join(command)}") from None

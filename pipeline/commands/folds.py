@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipeline.commands.choosing import post_processing
 from pipeline.commands.intake import Intake
 from pipeline.commands.stages import check_test_crop, keep_to_data, network_for, predict_and_count, prepare, train
+from pipeline.config.prediction import postprocess_rules, rules_by_index
 from pipeline.config.resolved import resolved_text
 from pipeline.data.cases import Case
 from pipeline.evaluation import aggregation, tables
 from pipeline.evaluation.confusion import CaseCounts, SliceCounts
 from pipeline.evaluation.distances import DISTANCES, CaseDistances
+from pipeline.inference.choosing import Choices, rules_of
+from pipeline.inference.model_file import read_choices, write_model_file
 from pipeline.inference.scans import prediction_path
-from pipeline.inference.trained import write_model_facts
 from pipeline.runs import RunLog, create_fold_folder, write_text
 from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.training.state import TrainingState
@@ -39,11 +42,14 @@ class Trained:
         How its training ended.
     counts
         One a test case.
+    choices
+        The post-processing that was chosen on its validation cases; None where none was to be.
     """
 
     intake: Intake
     state: TrainingState
     counts: Sequence[CaseCounts]
+    choices: Choices | None = None
 
 
 def train_and_test(
@@ -85,10 +91,15 @@ def train_and_test(
     banks = {side: prepare(intake, f"{side}{of_fold}", sides[side], log.say) for side in ("train", "validation")}
     log(f"prepared {sum(len(bank) for bank in banks.values())} slices, {sum(b.bytes() for b in banks.values())} bytes")
     state = train(intake, network, banks, folder, device, log, resume=resume, name=f"train{of_fold}")
-    write_model_facts(folder, intake.dataset.config, intake.dataset.cases, intake.facts)
-    counts = predict_and_count(intake, network, device, predictions, log.say, name=f"predict{of_fold}")
+    dataset = intake.dataset
+    chosen = post_processing(intake, network, device, folder, log.say, name=f"choose{of_fold}", resume=resume)
+    write_model_file(folder, dataset.config, dataset.cases, intake.facts, intake.split.train, chosen)
+    rules = postprocess_rules(intake.settings)
+    if chosen is not None:
+        rules = rules_by_index(rules_of(chosen), intake.settings.data.classes)
+    counts = predict_and_count(intake, network, device, predictions, log.say, f"predict{of_fold}", rules)
     save_checkpoint(folder / "checkpoints" / _COUNTS, {"counts": [_plain(one) for one in counts]})
-    return Trained(intake, state, counts)
+    return Trained(intake, state, counts, chosen)
 
 
 def train_folds(intake: Intake, folder: Path, device: torch.device, log: RunLog, *, resume: bool) -> list[Trained]:
@@ -149,8 +160,9 @@ def _tested(intake: Intake, folder: Path) -> Trained | None:
     if not all(_measured(one) for one in saved):
         return None  # of a version that kept other counts, or measured less: its cases are predicted again
     return Trained(
-        intake, TrainingState(**load_checkpoint(checkpoints / "last.pt")["state"]), [_counts(one) for one in saved]
-    )
+        intake, TrainingState(**load_checkpoint(checkpoints / "last.pt")["state"]), [_counts(one) for one in saved],
+        read_choices(folder, intake.dataset.config),
+    )  # fmt: skip
 
 
 def _measured(saved: Mapping[str, Any]) -> bool:

@@ -33,7 +33,7 @@ def plan_of_run(arguments: argparse.Namespace, job: Job) -> Plan:
     rules = plan.rules
     rules = replace(
         rules, labels=replace(rules.labels, axis=axis), predictions=replace(rules.predictions, axis=axis),
-        knows_spacing=first.facts.knows_spacing and not arguments.ignore_affine,
+        knows_spacing=first.facts.knows_spacing and not arguments.ignore_affine, own=True,
     )  # fmt: skip
     return replace(plan, rules=rules)
 

@@ -17,6 +17,7 @@ from pipeline.data.cases import Case
 from pipeline.data.inspection import knows_spacing
 from pipeline.data.statistics import side_statistics
 from pipeline.evaluation import aggregation, folds, tables
+from pipeline.inference.choosing import rules_of
 from pipeline.inference.scans import prediction_path
 from pipeline.progress import stage
 from pipeline.reporting.content import FoldContent, ReportContent
@@ -96,6 +97,7 @@ def _content(
         warnings=(
             *intake.warnings,
             *_warnings(intake, evaluation, resumed=source["resumed"]),
+            *_chosen_rules(trained),
             *_costs(settings, [row for one in trained for row in one.state.history]),
         ),
         summary=evaluation.summary,
@@ -146,6 +148,17 @@ def _warnings(intake: Intake, evaluation: aggregation.Evaluation, *, resumed: bo
     if missed:
         counts = ", ".join(f"{name} in {count}" for name, count in missed.items())
         found.append(f"Missed altogether, by scan: {counts}.")
+    return found
+
+
+def _chosen_rules(trained: Sequence[Trained]) -> list[str]:
+    """What post-processing was chosen, and on what, for each fold where there are several."""
+    found = []
+    for number, one in enumerate(trained):
+        if one.choices is not None:
+            rules = [f"{name}: {choice.candidate}" for name, choice in one.choices.items() if rules_of({name: choice})]
+            fold = f", fold {number}" if len(trained) > 1 else ""
+            found.append(f"Post-processing, chosen on the validation cases alone{fold}: {'; '.join(rules) or 'none'}.")
     return found
 
 

@@ -78,7 +78,7 @@ def _predict(arguments: argparse.Namespace, command: Sequence[str]) -> int:
     job = open_job(arguments, arguments.out, shard)
     outcome = run_stoppable(job, command)
     write_failures(arguments.out, [(one.case, fault) for one in outcome.failed for fault in one.faults])
-    write_reviews(arguments.out, outcome.reviews)
+    write_reviews(arguments.out, job, outcome)
     _write_provenance(arguments, command, job, outcome, started)
     print(closing_line(job, outcome), file=sys.stderr)
     raise_all(fault for one in outcome.failed for fault in one.faults)

@@ -8,15 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from pipeline.commands.prediction_job import Done, Job
-from pipeline.config.prediction import postprocess_rules
 from pipeline.data.cases import Case
 from pipeline.errors import ConfigError, DataError, Fault, ImageFileError, RunError
 from pipeline.inference.batch import apart, predict_each
 from pipeline.inference.folder import Failed
+from pipeline.inference.label_ranges import kind_of
 from pipeline.inference.ledger import Ledger, Record, Sources, failure_record, with_digests
 from pipeline.inference.review import review_rows
 from pipeline.inference.scans import Prediction, ScanPredictor
@@ -104,16 +105,16 @@ def _device(name: str) -> torch.device:
 
 def _predictor(job: Job, device: torch.device, tell: Callable[[str], None]) -> ScanPredictor:
     settings = job.model.settings
-    options = job.model.first.options
-    if options.axis is None and job.axis is not None:
-        options = replace(options, axis=job.axis)
-    chain = PrepareChain(settings.transforms.prepare, options, keys=("image",))
+    views = job.model.first.views
+    if job.axis is not None and len(views) == 1 and views[0].axis is None:
+        views = (replace(views[0], axis=job.axis),)
+    chains = [PrepareChain(settings.transforms.prepare, options, keys=("image",)) for options in views]
     window = settings.inference
     if job.batch_size is not None:
         window = window.model_copy(update={"batch_size": job.batch_size})
     return ScanPredictor(
-        load_networks(job.model, device), chain, device, settings.data.context, window, tell, mirror=job.mirror,
-        rules=postprocess_rules(settings), keep_probabilities=job.form is not None, review=job.review,
+        load_networks(job.model, device), chains, device, settings.data.context, window, tell, mirror=job.mirror,
+        rules=job.model.rules, keep_probabilities=job.form is not None, review=job.review,
     )  # fmt: skip
 
 
@@ -148,8 +149,11 @@ def _write_job(job: Job, sources: Mapping[str, Sources | None]) -> Callable[[Pre
 def _review_row(job: Job, prediction: Prediction) -> Mapping[str, Any]:
     if prediction.review is None:
         return {}
-    classes = job.model.settings.data.classes
-    return review_rows([(prediction.case.id, prediction.review)], classes)[0]
+    review, model = prediction.review, job.model
+    if not model.facts.knows_spacing:  # the ranges are counted in voxels, too
+        review = replace(review, volume=np.array([sizes.sum() for sizes in review.component_sizes]))
+    ranges = (model.ranges or {}).get(kind_of(prediction.mask.ndim))
+    return review_rows([(prediction.case.id, review)], model.settings.data.classes, ranges)[0]
 
 
 def _unfit(job: Job, prediction: Prediction) -> Fault | None:
@@ -178,6 +182,8 @@ class _Tally:
         if isinstance(outcome, Failed):
             self.ledger.note(failure_record(outcome, self.job.digest))
         else:
-            self.ledger.note(Record(outcome.case.id, self.job.digest, outcome.sources, review=outcome.review))
+            mark = self.job.review_mark if outcome.review else ""
+            record = Record(outcome.case.id, self.job.digest, outcome.sources, (), outcome.review, mark)
+            self.ledger.note(record)
             self.cases, self.slices = self.cases + 1, self.slices + outcome.slices
         self.progress.advance()

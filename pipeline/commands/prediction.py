@@ -8,8 +8,8 @@ import io
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ __all__ = [
     "closing_line",
     "model_provenance",
     "open_job",
+    "reviews_by_mask",
     "run_job",
     "write_failures",
     "write_reviews",
@@ -144,10 +145,11 @@ def prepare_folder(folder: Path) -> None:
     RunError
         When it cannot be made or written, or its disk is nearly full.
     """
-    with suppress(OSError):
+    try:
         folder.mkdir(parents=True, exist_ok=True)
-    if not folder.is_dir():
-        raise RunError("the folder cannot be made", where=str(folder), remedy="Name another with --out DIR")
+    except OSError as error:
+        raise RunError(f"the folder cannot be made ({error.strerror})", where=str(folder),
+                       remedy="Name another with --out DIR") from error  # fmt: skip
     probe = folder / f".probe-{os.getpid()}"
     write_text(probe, "")
     probe.unlink()
@@ -168,6 +170,8 @@ def run_job(job: Job) -> Outcome:
     KeyboardInterrupt
         At a signal; what was predicted until then is kept, and known.
     """
+    if job.review and job.model.without_ranges:
+        print(_without_ranges(job), file=sys.stderr)
     index, count = job.shard
     ledger = Ledger(job.masks, f"{index}-of-{count}")
     try:
@@ -184,17 +188,24 @@ def run_job(job: Job) -> Outcome:
         ledger.refresh()
         names = [case.id for case in job.images.cases]
         failed = (*job.images.failed, *ledger.failures(names, job.digest))
-        reviews = ledger.reviews(names, job.digest) if job.review else []
+        reviews = ledger.reviews(names, job.digest, job.review_mark) if job.review else []
     finally:
         ledger.close()
     return Outcome(failed, len(own) - len(todo), done, tuple(reviews))
+
+
+def _without_ranges(job: Job) -> str:
+    folders = ", ".join(map(str, job.model.without_ranges))
+    return (f"warning: the range of the training labels is not known ({folders}: model.json is of an earlier format): "
+            "the trust is without it. Train again to have it.")  # fmt: skip
 
 
 def _is_there(job: Job, ledger: Ledger, case: Case, sources: Sources | None) -> bool:
     files = [mask_path(job.masks, case)] + ([probabilities_path(job.masks, case)] if job.form else [])
     if not all(path.is_file() for path in files) or not ledger.is_finished(case, job.digest, sources):
         return False
-    return not job.review or bool(ledger.records[case.id].review)
+    record = ledger.records[case.id]
+    return not job.review or (bool(record.review) and record.review_mark == job.review_mark)
 
 
 def _check_foreign(job: Job, ledger: Ledger, cases: Sequence[Case]) -> None:
@@ -235,15 +246,24 @@ def write_failures(folder: Path, failures: Sequence[tuple[str, Fault]]) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_reviews(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """``review.csv``: a row a case, the least trusted first; nothing where there are none."""
+def write_reviews(folder: Path, job: Job, outcome: Outcome) -> None:
+    """``review.csv``: a row a case, the least trusted first; one of an earlier time, of other masks, goes away."""
+    path, rows = folder / "review.csv", outcome.reviews
     if not rows:
+        if job.review or outcome.done.cases:
+            path.unlink(missing_ok=True)
         return
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(sorted(rows, key=lambda row: (row["trust"], row["case"])))
-    write_text(folder / "review.csv", text.getvalue())
+    write_text(path, text.getvalue())
+
+
+def reviews_by_mask(job: Job, outcome: Outcome) -> dict[Path, Mapping[str, Any]]:
+    """The rows of review.csv, by the file of the mask that they speak of."""
+    masks = {case.id: mask_path(job.masks, case) for case in job.images.cases}
+    return {masks[row["case"]]: row for row in outcome.reviews}
 
 
 def model_provenance(job: Job) -> dict[str, object]:

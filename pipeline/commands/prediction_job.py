@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from pipeline.data.caching.digests import digest_of
 from pipeline.inference.folder import Images
 from pipeline.inference.trained import Model
 from pipeline.inference.writing import Form
 
 __all__ = ["Done", "Job"]
+
+_ROW_FORMAT = 2  # of review.csv: cases whose rows are of another are reviewed again
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,13 @@ class Job:
     threads: int | None = None
     replace: bool = False
     review: bool = False
+
+    @cached_property
+    def review_mark(self) -> str:
+        """Changes with what a row of review.csv holds and is held against."""
+        ranges = self.model.ranges
+        plain = None if ranges is None else {kind: one.as_plain() for kind, one in ranges.items()}
+        return digest_of([_ROW_FORMAT, plain, self.model.facts.knows_spacing])
 
 
 @dataclass(frozen=True)

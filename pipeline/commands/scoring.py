@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pipeline.commands.prediction import prepare_folder, write_failures
 from pipeline.commands.scoring_plan import Plan
@@ -15,6 +16,7 @@ from pipeline.errors import ConfigError, Fault, RunError
 from pipeline.evaluation import tables
 from pipeline.evaluation.aggregation import Evaluation, evaluate
 from pipeline.evaluation.pairing import Pairs
+from pipeline.evaluation.ranking import rank_correlations, ranking_lines
 from pipeline.evaluation.scoring import Failure, Score, same_classes, score_pairs
 from pipeline.progress import stage
 from pipeline.runs import provenance, write_json, write_text
@@ -50,6 +52,8 @@ class Scoring:
         What is to be known of the predictions, for provenance.json.
     failed
         (case, fault) of those that could not be predicted.
+    reviews
+        Rows of review.csv, by the prediction's file; none where no review was asked for.
     """
 
     predictions: Path
@@ -63,6 +67,7 @@ class Scoring:
     device: str = "cpu"
     source: Mapping[str, object] = field(default_factory=dict)
     failed: Sequence[tuple[str, Fault]] = ()
+    reviews: Mapping[Path, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def prepare_results(out: Path, *, replace: bool) -> None:
@@ -90,7 +95,7 @@ def clear_results(out: Path) -> None:
     RunError
         When one cannot be removed.
     """
-    for path in (out / name for name in reversed(_RESULTS)):
+    for path in (out / name for name in ("review.csv", *reversed(_RESULTS))):
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
@@ -120,6 +125,8 @@ def score_and_write(job: Scoring) -> list[Fault]:
     write_failures(job.out, told)
     if scores:
         evaluation = _evaluation(scores, job.plan, job.pairs)
+        if job.reviews:
+            evaluation.summary["review"] = _ranking(job, evaluation)
         _write(job.out, evaluation, _provenance(job, scores, failures))
         print(_table(evaluation, job, failures))
     if failures:
@@ -146,6 +153,14 @@ def _evaluation(scores: Sequence[Score], plan: Plan, pairs: Pairs) -> Evaluation
     return evaluation
 
 
+def _ranking(job: Scoring, evaluation: Evaluation) -> dict[str, Any]:
+    """How well the review ranks the cases that it was made of."""
+    predicted = {pair.prediction: pair.identity.case for pair in job.pairs.pairs if pair.prediction is not None}
+    reviews = {predicted[path]: row for path, row in job.reviews.items() if path in predicted}
+    plan = job.plan
+    return rank_correlations(reviews, evaluation, seed=plan.seed, resamples=plan.resamples, confidence=plan.confidence)
+
+
 def _provenance(job: Scoring, scores: Sequence[Score], failures: Sequence[Failure]) -> Mapping[str, object]:
     digest = hashlib.blake2b(digest_size=16)
     for score in scores:
@@ -170,6 +185,8 @@ def _table(evaluation: Evaluation, job: Scoring, failures: Sequence[Failure]) ->
     width = min(max(shutil.get_terminal_size((_WIDTHS[1], 24)).columns, _WIDTHS[0]), _WIDTHS[1])
     lines = [tables.terminal_table(evaluation, title=f"{job.predictions} against {job.labels}", width=width)]
     summary, naming = evaluation.summary, job.plan.naming
+    if "review" in summary:
+        lines[0] += "\n\n" + "\n".join(ranking_lines(summary["review"], job.plan.confidence))
     if summary["n_patients"] == summary["n_cases"] > 1 and not (naming.patient or naming.hipmri):
         lines.append("Each file counts as a patient of its own; --patient says which belong together.")
     if job.pairs.missing:

@@ -17,7 +17,8 @@ from torch import nn
 from pipeline.commands.counting import CountingRules, PredictedCase, count_cases
 from pipeline.commands.dataset import Dataset
 from pipeline.commands.intake import Intake
-from pipeline.config.prediction import mirror_axes, postprocess_rules
+from pipeline.config.prediction import mirror_axes
+from pipeline.config.schema import PostprocessRule
 from pipeline.data.caching.caches import prepared_slices
 from pipeline.data.caching.prepared import Preparation, sample_of
 from pipeline.data.caching.slices import Slices
@@ -172,9 +173,23 @@ def write_history(folder: Path, history: Sequence[dict[str, Any]]) -> None:
     write_text(folder / "history.csv", text.getvalue())
 
 
+def predictor_for(
+    intake: Intake, network: nn.Module, device: torch.device, say: Callable[[str], None],
+    rules: Mapping[int, PostprocessRule] | None = None,
+) -> ScanPredictor:  # fmt: skip
+    """What predicts the cases of a run as its config says, with post-processing rules by class index."""
+    settings = intake.settings
+    chains = [PrepareChain(settings.transforms.prepare, view.options, keys=("image",)) for view in intake.views]
+    channels = intake.dataset.channels * (2 * settings.data.context + 1)
+    return ScanPredictor(
+        folded(network.eval(), channels), chains, device, settings.data.context, settings.inference, say,
+        mirror=mirror_axes(settings), rules=rules,
+    )  # fmt: skip
+
+
 def predict_and_count(
     intake: Intake, network: nn.Module, device: torch.device, predictions: Path, say: Callable[[str], None],
-    name: str = "predict",
+    name: str = "predict", rules: Mapping[int, PostprocessRule] | None = None,
 ) -> list[CaseCounts]:  # fmt: skip
     """Predict the test cases, write their masks, and count them against their labels on the original grid.
 
@@ -194,22 +209,19 @@ def predict_and_count(
         Is told in a sentence when memory did not suffice, and how it goes on.
     name
         Of the stage, where its progress is shown.
+    rules
+        Post-processing by class index.
     """
-    config = intake.dataset.config
-    settings, options, cases = config.settings, intake.dataset.options, intake.split.test
-    chains = [PrepareChain(settings.transforms.prepare, view.options, keys=("image",)) for view in intake.views]
-    channels = intake.dataset.channels * (2 * settings.data.context + 1)
-    predictor = ScanPredictor(
-        folded(network.eval(), channels), chains, device, settings.data.context, settings.inference, say=say,
-        mirror=mirror_axes(settings), rules=postprocess_rules(settings),
-    )  # fmt: skip
-    rules = CountingRules(
+    config, cases = intake.dataset.config, intake.split.test
+    settings, options = config.settings, intake.dataset.options
+    predictor = predictor_for(intake, network, device, say, rules)
+    counting = CountingRules(
         options, len(settings.data.classes), knows_spacing(config), settings.evaluation.tolerance_mm
     )  # fmt: skip
     workers = min(_MOST_WORKERS, settings.training.threads or os.cpu_count() or 1)
     with stage(name, sum(intake.facts[case.id].slices for case in cases), "slices") as progress:
         return count_cases(
-            _written(predictor(cases), predictions), len(cases), rules, workers,
+            _written(predictor(cases), predictions), len(cases), counting, workers,
             lambda counts: progress.advance(len(counts.slices)), say,
         )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
 
 from pipeline.config.document import KeyPath
@@ -12,7 +12,10 @@ from pipeline.errors import ConfigError
 from transforms.entries import target_name
 from transforms.sides import draws_each_axis, mirrored_axes
 
-__all__ = ["checked_mirror", "faults_of_inference", "mirror_axes", "mirrored_in_training", "postprocess_rules"]
+__all__ = [
+    "checked_mirror", "faults_of_inference", "mirror_axes", "mirrored_in_training", "postprocess_rules",
+    "rules_by_index",
+]  # fmt: skip
 
 _AXES = {0: "rows", 1: "columns"}
 
@@ -61,9 +64,14 @@ def checked_mirror(settings: Settings, mirror: Sequence[int], where: str) -> tup
 
 
 def postprocess_rules(settings: Settings) -> dict[int, PostprocessRule]:
-    """The rules of ``inference.postprocess`` by class index, rising."""
+    """The rules that ``inference.postprocess`` gives, by class index, rising; none where they are to be chosen."""
     named = settings.inference.postprocess
-    return {index: named[name] for index, name in enumerate(settings.data.classes) if name in named}
+    return {} if named == "auto" else rules_by_index(named, settings.data.classes)
+
+
+def rules_by_index(named: Mapping[str, PostprocessRule], classes: Sequence[str]) -> dict[int, PostprocessRule]:
+    """Rules by class index, rising, of rules by class name."""
+    return {index: named[name] for index, name in enumerate(classes) if name in named}
 
 
 def faults_of_inference(settings: Settings) -> Iterator[tuple[KeyPath, str, str]]:
@@ -74,7 +82,8 @@ def faults_of_inference(settings: Settings) -> Iterator[tuple[KeyPath, str, str]
     elif settings.inference.mirror == "trained" and not mirrored_in_training(settings):
         yield ("mirror",), "'trained', but transforms.augment makes no mirror images", _remedy(())
     background, *classes = settings.data.classes
-    for name, rule in settings.inference.postprocess.items():
+    named = settings.inference.postprocess
+    for name, rule in named.items() if named != "auto" else ():
         if name == background:
             what = f"{name!r} is the background, which is what removed voxels become"
             yield ("postprocess", name), what, f"Name one of {', '.join(classes)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Strict, Tag, field_validator, model_validator
 
 from pipeline.config.safe_names import UNSAFE_NAME
 
@@ -20,6 +20,7 @@ Target = dict[str, Any]  # {_target_: Name, parameter: value, ...}; its names ar
 
 PLANES = ("sagittal", "coronal", "axial")  # what the axes of a volume in RAS orientation are cut into
 LONGEST_NAME = 100  # of the 255 bytes that a file's name may have
+TAGS = ("<a mapping>", "<a word>")  # of a key that takes either: pydantic puts them into the paths of its errors
 
 
 class Section(BaseModel):
@@ -238,6 +239,13 @@ class PostprocessRule(Section):
         return self
 
 
+# Tagged, so that what is wrong with a rule is told of the rule; the tags are no part of a key's path.
+Postprocess = Annotated[
+    Annotated[dict[Text, PostprocessRule], Tag(TAGS[0])] | Annotated[Literal["auto"], Tag(TAGS[1])],
+    Discriminator(lambda value: TAGS[isinstance(value, str)]),
+]
+
+
 class InferenceSettings(Section):
     """How a trained network is applied."""
 
@@ -246,7 +254,7 @@ class InferenceSettings(Section):
     blend: Literal["gaussian", "constant"] = "gaussian"
     batch_size: Count = 32
     mirror: tuple[int, ...] | Literal["trained"] = ()
-    postprocess: dict[Text, PostprocessRule] = {}
+    postprocess: Postprocess = {}
 
     @field_validator("mirror", mode="before")
     @classmethod

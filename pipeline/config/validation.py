@@ -12,7 +12,7 @@ from pipeline.config.document import Document, KeyFault, KeyPath
 from pipeline.config.losses import faults_of_loss, faults_of_weights
 from pipeline.config.plugins import Plugins
 from pipeline.config.prediction import faults_of_inference
-from pipeline.config.schema import DataSettings, Settings
+from pipeline.config.schema import TAGS, DataSettings, Settings
 from pipeline.config.suggestions import nearest, suggestion
 from pipeline.config.targets import check_targets
 from pipeline.errors import ConfigError, raise_all
@@ -132,7 +132,7 @@ def _follows(detail: Any, details: Iterable[Any]) -> bool:
 
 def _translate(document: Document, detail: Any) -> KeyFault:
     """One of pydantic's errors in our words."""
-    path: KeyPath = tuple(part for part in detail["loc"] if part != "[key]")
+    path: KeyPath = tuple(part for part in detail["loc"] if part not in ("[key]", *TAGS))
     kind, got = detail["type"], detail["input"]
     if kind == "extra_forbidden":
         return document.fault(path, *_unknown_key(path))
@@ -140,7 +140,8 @@ def _translate(document: Document, detail: Any) -> KeyFault:
         return document.fault(path, "missing; this key has no default", "Add it, see docs/config.md")
     if kind == "literal_error":
         options = [option.strip().strip("'") for option in detail["ctx"]["expected"].replace(" or ", ", ").split(",")]
-        what = f"got {got!r:.60}, expected one of {', '.join(options)}"
+        either = "a mapping or" if TAGS[1] in detail["loc"] else "one of"
+        what = f"got {got!r:.60}, expected {either} {', '.join(options)}"
         return document.fault(path, what, suggestion(str(got), options))
     if kind in _EXPECTED:
         what = f"expected {_EXPECTED[kind]}, got {got!r:.60} ({_plain_type(got)})"

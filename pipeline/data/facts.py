@@ -31,6 +31,8 @@ class CaseFacts:
         (K,) voxels of each class.
     slices_with
         (K,) slices that show each class.
+    parts
+        (K,) connected parts of each class, as `pipeline.data.components` counts them; 0 for the background.
     digest, label_digest
         Of the voxels: the same for the same image under another name.
     thumbnail
@@ -50,6 +52,7 @@ class CaseFacts:
     mean: float
     voxels: np.ndarray
     slices_with: np.ndarray
+    parts: np.ndarray
     digest: bytes
     label_digest: bytes
     thumbnail: np.ndarray

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.config.load import Config
 from pipeline.config.schema import PLANES
 from pipeline.data.cases import Case
+from pipeline.data.components import component_counts
 from pipeline.data.facts import CaseFacts
 from pipeline.data.largest import largest_voxels
 from pipeline.data.layouts import hipmri_has_volumes, tells_patients
@@ -164,6 +165,7 @@ def _inspect(config: Config, case: Case, options: ReadOptions) -> CaseFacts:
         case.id, arrays[0].shape, images[0].spacing_mm, orientation_of(images[0], options), plane.axis, len(stack),
         low=min(float(array.min()) for array in arrays), high=max(float(array.max()) for array in arrays),
         mean=float(np.mean([array.mean(dtype=np.float64) for array in arrays])), voxels=voxels, slices_with=present,
+        parts=component_counts(label.array, classes),
         digest=_digest(*arrays), label_digest=_digest(label.array), thumbnail=thumbnail(arrays[0]),
         zeroed=sum({image.path: image.zeroed for image in images}.values()),
     )  # fmt: skip

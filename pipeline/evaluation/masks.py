@@ -32,6 +32,8 @@ class Rules:
         Whether the files' spacing is to be believed: distances in mm, volumes in ml.
     tolerance
         Of surface Dice, in mm or pixels.
+    own
+        Whether the predictions were just made of the images: it is these that a label does not fit, then.
     """
 
     labels: ReadOptions = field(default_factory=ReadOptions)
@@ -40,6 +42,7 @@ class Rules:
     affine_tolerance: float = 1e-3
     knows_spacing: bool = True
     tolerance: float = 2.0
+    own: bool = False
 
 
 def read_masks(pair: MaskPair, rules: Rules) -> tuple[NiftiFile, NiftiFile | None]:
@@ -60,38 +63,42 @@ def read_masks(pair: MaskPair, rules: Rules) -> tuple[NiftiFile, NiftiFile | Non
             files.append(read_label(path, options))
         except Fault as fault:
             faults.append(fault)
-    faults += [fault for file in files for fault in _value_faults(file, rules.classes)]
+    faults += [fault for file in files for fault in _value_faults(file, rules)]
     if len(files) == 2:
-        faults += _grid_faults(files[0], files[1], rules.affine_tolerance)
+        faults += _grid_faults(files[0], files[1], rules)
     raise_all(faults)
     return files[0], files[1] if len(files) == 2 else None
 
 
-def _value_faults(file: NiftiFile, classes: int | None) -> list[DataError]:
+def _value_faults(file: NiftiFile, rules: Rules) -> list[DataError]:
     """A fault where a mask holds values that no class has."""
-    limit = classes or _MOST_VALUES
+    limit = rules.classes or _MOST_VALUES
     if file.array.max() < limit:
         return []
     outside = np.unique(file.array[file.array >= limit])
     few = len(outside) <= _SHOWN
     shown = ", ".join(map(str, outside)) if few else f"{outside[0]} to {outside[-1]} ({len(outside)} values)"
     remedy = "Name every class, or rename values with --label-map or --prediction-map"
-    if classes is None or not few:
+    if rules.own:
+        remedy = "The run knows no such class: rename the values of the labels with --label-map"
+    if rules.classes is None or not few:
         remedy = "Is it an image? Images and masks may be swapped"
     return [DataError(f"holds {shown}, expected 0 to {limit - 1}", where=file.path, remedy=remedy)]
 
 
-def _grid_faults(label: NiftiFile, prediction: NiftiFile, tolerance: float) -> list[DataError]:
+def _grid_faults(label: NiftiFile, prediction: NiftiFile, rules: Rules) -> list[DataError]:
     """A fault where prediction and label do not lie on one grid."""
+    whose = "the image's" if rules.own else "the prediction's"
     if prediction.array.shape != label.array.shape:
         return [DataError(
-            f"the prediction's shape {prediction.array.shape} is not the label's {label.array.shape} ({label.path})",
-            where=prediction.path, remedy="Predict on the grid of the label: bring the prediction back to it",
+            f"{whose} shape {prediction.array.shape} is not the label's {label.array.shape} ({label.path})",
+            where=prediction.path, remedy="Image and label must share one grid: export one of them again" if rules.own
+            else "Predict on the grid of the label: bring the prediction back to it",
         )]  # fmt: skip
     difference = float(np.abs(prediction.affine - label.affine).max())
-    if difference > tolerance:
+    if difference > rules.affine_tolerance:
         return [DataError(
-            f"the prediction's affine differs from the label's ({label.path}) by {difference:.3g}: "
+            f"{whose} affine differs from the label's ({label.path}) by {difference:.3g}: "
             f"{_affine_text(prediction.affine)} against {_affine_text(label.affine)}", where=prediction.path,
             remedy="Resample one onto the other's grid; where affines mean nothing, --ignore-affine counts in pixels",
         )]  # fmt: skip

@@ -3,43 +3,60 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import reduce
+from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.data.cases import Case
-from pipeline.inference.postprocess import component_sizes
-from transforms.nifti import ReadOptions, read_label
+from pipeline.data.facts import CaseFacts
 
-__all__ = ["LabelRanges", "label_ranges", "training_ranges"]
+__all__ = ["KINDS", "Kind", "LabelRanges", "Ranges", "kind_of", "label_ranges", "training_ranges", "union_of"]
+
+Kind = Literal["slice", "volume"]  # of a label: an area is not held against volumes
+KINDS: tuple[Kind, ...] = ("slice", "volume")
 
 
 @dataclass(frozen=True, eq=False)
 class LabelRanges:
-    """What labels show of K classes, the background's entries without meaning; case by case, a volume or a slice.
+    """What labels show of K classes, the background's entries without meaning; label by label.
 
     Attributes
     ----------
     always
         (K,) whether every label has the class.
     least, most
-        (K,) its least and largest volume in a label that has it, in mm3 (mm2 for a slice); NaN where none has.
-    log_mean, log_deviation
-        (K,) mean and standard deviation of the natural logarithm of that volume; NaN where none, and only one, has it.
+        (K,) its least and largest volume in a label that has it, in mm3 (mm2 for a slice; voxels where the spacing is
+        not known); NaN where none has.
     parts
-        (K,) the most connected parts of it in one label.
+        (K,) the most connected parts of it in one label; 0 where none has it.
     """
 
     always: np.ndarray
     least: np.ndarray
     most: np.ndarray
-    log_mean: np.ndarray
-    log_deviation: np.ndarray
     parts: np.ndarray
+
+    def ratio(self, index: int, volume: float) -> float:
+        """Where the volume of a predicted class lies against the labels' range.
+
+        Parameters
+        ----------
+        index
+            The class.
+        volume
+            In the unit of the ranges; 0 where the class is not predicted.
+
+        Returns
+        -------
+        float
+            1 within the range; below it, the share of the least volume; above it, how many times the largest. For a
+            class that is not predicted: 0 where every label has it, else NaN. NaN where no label has it.
+        """
+        if not self.parts[index] or (volume == 0 and not self.always[index]):
+            return math.nan
+        return float(volume / np.clip(volume, self.least[index], self.most[index]))
 
     def plausibility(self, index: int, volume: float, sizes: np.ndarray) -> float:
         """How far a predicted class is like those of the labels, 0 to 1; 1 where no label has it.
@@ -52,21 +69,14 @@ class LabelRanges:
         index
             The class.
         volume
-            Above 0, in mm3 (mm2 for a slice).
+            Above 0, in the unit of the ranges.
         sizes
             The voxels of each of its parts, falling.
         """
         if not self.parts[index]:
             return 1.0
-        outside = min(1.0, volume / self.least[index], self.most[index] / volume)
-        return float(outside * sizes[: self.parts[index]].sum() / sizes.sum())
-
-    def volume_z(self, index: int, volume: float) -> float:
-        """By how many standard deviations the logarithm of a volume lies above the labels' mean; NaN if not known."""
-        deviation = self.log_deviation[index]
-        if not volume > 0 or not deviation > 0:
-            return math.nan
-        return float((math.log(volume) - self.log_mean[index]) / deviation)
+        ratio = self.ratio(index, volume)
+        return float(min(ratio, 1 / ratio) * sizes[: self.parts[index]].sum() / sizes.sum())
 
     def as_plain(self) -> dict[str, list[Any]]:
         """Lists that JSON can hold (None for NaN), which `from_plain` takes."""
@@ -74,79 +84,80 @@ class LabelRanges:
         return {name: [None if value != value else value for value in column] for name, column in columns.items()}
 
     @classmethod
-    def from_plain(cls, values: Mapping[str, Sequence[Any]]) -> LabelRanges:
-        """What `as_plain` gave.
+    def from_plain(cls, values: Mapping[str, Sequence[Any]], classes: int) -> LabelRanges:
+        """What `as_plain` gave of so many classes.
 
         Raises
         ------
         KeyError, TypeError, ValueError
-            When a column is missing, is no list of numbers, or is not as long as the others.
+            When a column is missing, is no list of numbers, or is not of `classes` entries.
         """
         kinds: dict[str, type] = {"always": bool, "parts": int}
         columns: dict[str, np.ndarray] = {}
         for name in cls.__dataclass_fields__:
             known = [math.nan if value is None else value for value in values[name]]
             columns[name] = np.array(known, dtype=kinds.get(name, float))
-        if len({column.shape for column in columns.values()}) != 1:
-            raise ValueError("the columns differ in length")
+        if any(column.shape != (classes,) for column in columns.values()):
+            raise ValueError(f"the columns are not of {classes} classes")
         return cls(**columns)
 
 
-def label_ranges(labels: Iterable[tuple[np.ndarray, Sequence[float]]], classes: int) -> LabelRanges:
-    """What masks show.
+Ranges = Mapping[Kind, LabelRanges]  # of the kinds of labels that there were
+
+
+def kind_of(axes: int) -> Kind:
+    """What a label, or a mask, of so many axes is."""
+    return "slice" if axes == 2 else "volume"
+
+
+def label_ranges(volumes: np.ndarray, parts: np.ndarray) -> LabelRanges:
+    """The ranges of N labels.
 
     Parameters
     ----------
-    labels
-        (mask of class indices, spacing of its axes in mm), at least one.
-    classes
-        K, how many there are.
+    volumes
+        (N, K) of each class in each label, 0 where it has none of it; N is 1 at least.
+    parts
+        (N, K) in how many connected parts it lies.
     """
-    return _ranges([_measured(mask, spacing_mm, classes) for mask, spacing_mm in labels])
+    shown = volumes > 0
+    there = shown.any(axis=0)
+    least = np.where(there, np.where(shown, volumes, np.inf).min(axis=0), math.nan)
+    most = np.where(there, volumes.max(axis=0), math.nan)
+    return LabelRanges(np.asarray(shown.all(axis=0)), least, most, np.asarray(parts).max(axis=0))
 
 
-def training_ranges(cases: Sequence[Case], options: ReadOptions, classes: int) -> LabelRanges:
-    """What the labels of cases show, each of which is read, some at a time.
+def training_ranges(facts: Iterable[CaseFacts], *, knows_spacing: bool) -> dict[Kind, LabelRanges]:
+    """What the labels of training cases show, by what is known of them; no file is read.
 
     Parameters
     ----------
-    cases
-        At least one; each with a label.
-    options
-        How files are read.
-    classes
-        K, how many there are.
-
-    Raises
-    ------
-    ImageFileError
-        When a label cannot be read.
+    facts
+        Of the cases that the network learns from.
+    knows_spacing
+        Whether the files' spacing is to be believed; else volumes are counted in voxels.
     """
-
-    def measured(case: Case) -> tuple[np.ndarray, np.ndarray]:
-        assert case.label is not None
-        label = read_label(case.label, options)
-        return _measured(label.array, label.spacing_mm, classes)
-
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return _ranges(list(pool.map(measured, cases)))
+    found: dict[Kind, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for fact in facts:
+        voxel = math.prod(fact.spacing_mm[: len(fact.shape)]) if knows_spacing else 1.0
+        found.setdefault(kind_of(len(fact.shape)), []).append((fact.voxels * voxel, fact.parts))
+    return {kind: label_ranges(*map(np.stack, zip(*rows, strict=True))) for kind, rows in found.items()}
 
 
-def _measured(mask: np.ndarray, spacing_mm: Sequence[float], classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """(K,) volumes of each class, and in how many parts it lies."""
-    sizes = component_sizes(mask, classes)
-    volumes = np.array([part.sum() for part in sizes]) * math.prod(spacing_mm)
-    return volumes, np.array([len(part) for part in sizes])
+def union_of(members: Sequence[Ranges]) -> dict[Kind, LabelRanges]:
+    """What the labels of several trainings show together.
+
+    Parameters
+    ----------
+    members
+        At least one.
+    """
+    return {kind: reduce(_joined, [one[kind] for one in members if kind in one])
+            for kind in KINDS if any(kind in one for one in members)}  # fmt: skip
 
 
-def _ranges(measured: Sequence[tuple[np.ndarray, np.ndarray]]) -> LabelRanges:
-    volumes, parts = (np.stack(column) for column in zip(*measured, strict=True))
-    least, most, mean, deviation = (np.full(volumes.shape[1], math.nan) for _ in range(4))
-    for index, column in enumerate(volumes.T):
-        shown = column[column > 0]
-        if len(shown):
-            least[index], most[index], mean[index] = shown.min(), shown.max(), np.log(shown).mean()
-        if len(shown) > 1:
-            deviation[index] = np.log(shown).std(ddof=1)
-    always = np.asarray((volumes > 0).all(axis=0))
-    return LabelRanges(always, least, most, mean, deviation, parts.max(axis=0))
+def _joined(one: LabelRanges, other: LabelRanges) -> LabelRanges:
+    return LabelRanges(
+        one.always & other.always, np.fmin(one.least, other.least), np.fmax(one.most, other.most),
+        np.maximum(one.parts, other.parts),
+    )  # fmt: skip

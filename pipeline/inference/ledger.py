@@ -50,6 +50,8 @@ class Record:
         (what, where, remedy) of each; empty where the masks were written.
     review
         The case's row of review.csv; empty where that was not asked for.
+    review_mark
+        Of what the row holds, and is held against.
     time
         Seconds since 1970; the latest record of a case holds.
     """
@@ -59,6 +61,7 @@ class Record:
     sources: Sources
     faults: tuple[tuple[str, str, str], ...] = ()
     review: Mapping[str, Any] = field(default_factory=dict)
+    review_mark: str = ""
     time: float = 0.0
 
 
@@ -155,10 +158,10 @@ class Ledger:
         digests = record.sources.digests
         return bool(digests) and "" not in digests and tuple(_digest(path) for path in case.images) == digests
 
-    def reviews(self, cases: Iterable[str], model: str) -> list[Mapping[str, Any]]:
-        """The rows of review.csv that are known of these cases, by this model."""
+    def reviews(self, cases: Iterable[str], model: str, mark: str) -> list[Mapping[str, Any]]:
+        """The rows of review.csv that are known of these cases, by this model and with this mark."""
         found = (self.records[case] for case in cases if case in self.records)
-        return [record.review for record in found if record.review and record.model == model]
+        return [one.review for one in found if one.review and (one.model, one.review_mark) == (model, mark)]
 
     def failures(self, cases: Iterable[str], model: str) -> list[Failed]:
         """Those of these cases that this model could not predict, whichever process tried."""
@@ -219,7 +222,7 @@ def _record(values: Mapping[str, Any]) -> Record:
     faults = tuple((str(what), str(where), str(remedy)) for what, where, remedy in values["faults"])
     return Record(
         str(values["case"]), str(values["model"]), Sources(marks, digests), faults, dict(values["review"]),
-        float(values["time"]),
+        str(values.get("review_mark", "")), float(values["time"]),
     )  # fmt: skip
 
 

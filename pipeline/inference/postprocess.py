@@ -1,25 +1,23 @@
 """What is removed from a class, or filled in it, once a case is predicted; on the original grid.
 
-Parts hang together by faces, edges or corners: 26 neighbours in a volume, 8 in a slice. Background hangs together by
-faces alone (6, 4), so that a ring whose pixels meet at corners encloses what is within it.
+Parts hang together as `pipeline.data.components` says; background hangs together by faces alone, so that a ring whose
+pixels meet at corners encloses what is within it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
-import cc3d
 import numpy as np
 
 from pipeline.config.schema import PostprocessRule
+from pipeline.data.components import bounds, components
 from pipeline.errors import DataError
 
-__all__ = ["choose_postprocess", "component_sizes", "postprocess"]
+__all__ = ["postprocess"]
 
 _BACKGROUND = 0
-_LARGEST = PostprocessRule(largest=True)
 
 
 def postprocess(
@@ -60,57 +58,6 @@ def postprocess(
     return result
 
 
-def component_sizes(mask: np.ndarray, classes: int) -> tuple[np.ndarray, ...]:
-    """The voxels of each connected part of each class, falling; of the background none are counted."""
-    sizes = [np.zeros(0, dtype=np.int64)] * classes
-    for index in range(1, classes):
-        box = _box(mask == index)
-        if box is not None:
-            counts = np.bincount(_components(mask[box] == index).ravel())[1:]
-            sizes[index] = np.sort(counts)[::-1]
-    return tuple(sizes)
-
-
-def choose_postprocess(
-    pairs: Iterable[tuple[Hashable, np.ndarray, np.ndarray]], classes: Sequence[str]
-) -> dict[str, PostprocessRule]:
-    """The classes for which keeping the largest part alone raises the mean Dice over scans.
-
-    As nnU-Net chooses (Isensee et al., Nature Methods 18, 2021), each class by itself. What is removed becomes
-    background, which no other class's Dice depends on: none gets worse.
-
-    Parameters
-    ----------
-    pairs
-        (scan, prediction, reference) of validation cases, masks of one shape; slices of one scan are pooled.
-    classes
-        All names, that of the background first.
-
-    Returns
-    -------
-    dict
-        By class name, as ``inference.postprocess`` has it. A scan whose reference lacks a class has no say in it.
-    """
-    counts: dict[Hashable, np.ndarray] = {}  # by scan, (2, 3, K): before and after; true positives, sizes of the two
-    for scan, prediction, reference in pairs:
-        cleaned = postprocess(prediction, dict.fromkeys(range(1, len(classes)), _LARGEST))
-        found = np.stack([_counted(one, reference, len(classes)) for one in (prediction, cleaned)])
-        counts[scan] = counts.get(scan, 0) + found
-    if not counts:
-        return {}
-    true, predicted, wanted = np.moveaxis(np.stack(list(counts.values())), 2, 0)
-    shown = wanted > 0
-    dice = np.divide(2 * true, predicted + wanted, out=np.zeros(true.shape), where=shown)
-    before, after = dice.sum(axis=0)  # of as many scans: their sums compare as their means do
-    return {name: _LARGEST for index, name in enumerate(classes) if index and after[index] > before[index]}
-
-
-def _counted(prediction: np.ndarray, reference: np.ndarray, classes: int) -> np.ndarray:
-    """(3, K) true positives, and the voxels of each class in the prediction and in the reference."""
-    masks = (prediction[prediction == reference], prediction, reference)
-    return np.stack([np.bincount(mask.ravel(), minlength=classes) for mask in masks])
-
-
 def _least_voxels(rule: PostprocessRule, mask: np.ndarray, spacing_mm: Sequence[float] | None) -> int:
     """How many voxels a part has at least."""
     if rule.min_mm3 is None:
@@ -125,11 +72,11 @@ def _least_voxels(rule: PostprocessRule, mask: np.ndarray, spacing_mm: Sequence[
 
 def _remove(mask: np.ndarray, index: int, keep: int | None, least: int) -> None:
     """Make background of the parts of a class that are too small, or too many."""
-    box = _box(mask == index) if keep is not None or least > 1 else None
+    box = bounds(mask == index) if keep is not None or least > 1 else None
     if box is None:
         return
     part = mask[box]
-    labels = _components(part == index)
+    labels = components(part == index)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     kept = sizes >= least
@@ -145,10 +92,10 @@ def _fill(mask: np.ndarray, indices: Sequence[int]) -> None:
     smallest = np.full(mask.shape if indices else (0,), np.iinfo(np.int64).max)
     owner = np.zeros(smallest.shape, dtype=mask.dtype)
     for index in indices:
-        box = _box(mask == index)
+        box = bounds(mask == index)
         if box is None:
             continue
-        labels = _components(mask[box] != index, faces=True)
+        labels = components(mask[box] != index, faces=True)
         sizes = np.bincount(labels.ravel())
         sizes[_at_the_border(labels)] = 0
         sizes[0] = 0
@@ -164,24 +111,3 @@ def _at_the_border(labels: np.ndarray) -> np.ndarray:
     """The parts that reach an end of some axis: there is no telling what lies behind it."""
     ends = [np.unique(labels.take([0, -1], axis)) for axis in range(labels.ndim)]
     return np.unique(np.concatenate(ends))
-
-
-def _components(inside: np.ndarray, *, faces: bool = False) -> np.ndarray:
-    """Connected parts numbered from 1, in the order of the axes; 0 outside."""
-    connectivity: Literal[4, 6, 8, 26]
-    connectivity = (4 if faces else 8) if inside.ndim < 3 else (6 if faces else 26)
-    # Whole numbers: of truth values, cc3d 4.1 finds wrong parts where a slice is one pixel wide. In C order: the parts
-    # are numbered as voxels lie in memory.
-    values = np.ascontiguousarray(np.atleast_2d(inside), dtype=np.uint8)
-    return np.asarray(cc3d.connected_components(values, connectivity=connectivity)).reshape(inside.shape)
-
-
-def _box(inside: np.ndarray) -> tuple[slice, ...] | None:
-    """The bounds of what is True; None where nothing is."""
-    bounds = []
-    for axis in range(inside.ndim):
-        along = np.flatnonzero(inside.any(axis=tuple(other for other in range(inside.ndim) if other != axis)))
-        if not len(along):
-            return None
-        bounds.append(slice(int(along[0]), int(along[-1]) + 1))
-    return tuple(bounds)

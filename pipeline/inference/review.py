@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipeline.data.components import component_sizes
 from pipeline.inference.label_ranges import LabelRanges
 from pipeline.inference.mirroring import agreement
-from pipeline.inference.postprocess import component_sizes
 
 __all__ = ["AMBIGUOUS_MARGIN", "Review", "ReviewSums", "class_trust", "review_rows", "trust"]
 
@@ -158,6 +158,24 @@ def _borders(mask: np.ndarray) -> np.ndarray:
     return border
 
 
+def plausibility(review: Review, ranges: LabelRanges | None) -> np.ndarray:
+    """How far each class is like those of the training labels, 0 to 1.
+
+    Returns
+    -------
+    np.ndarray
+        (K,) `LabelRanges.plausibility` of a class that is predicted; 0 for one that is not, though every label has it.
+        NaN for one that is not and need not be, for the background, and where no ranges are known.
+    """
+    found = np.full(len(review.volume), math.nan)
+    if ranges is None:
+        return found
+    found[1:][~review.predicted[1:] & ranges.always[1:]] = 0.0
+    for index in np.flatnonzero(review.predicted):
+        found[index] = ranges.plausibility(int(index), review.volume[index], review.component_sizes[index])
+    return found
+
+
 def class_trust(review: Review, ranges: LabelRanges | None = None) -> np.ndarray:
     """How far each class's mask can be trusted, 0 to 1.
 
@@ -179,16 +197,11 @@ def class_trust(review: Review, ranges: LabelRanges | None = None) -> np.ndarray
     np.ndarray
         (K,) float64; NaN for the background, and for a class that is not predicted and need not be.
     """
-    found = np.fmin(review.expected_dice, review.agreement)
-    found[~review.predicted] = np.nan
+    found = np.where(review.predicted, np.fmin(review.expected_dice, review.agreement), math.nan)
     if ranges is None:
         return found
-    for index in range(1, len(found)):
-        if review.predicted[index]:
-            found[index] *= ranges.plausibility(index, review.volume[index], review.component_sizes[index])
-        elif ranges.always[index]:
-            found[index] = 0.0
-    return found
+    like = plausibility(review, ranges)
+    return np.where(like == 0, 0.0, found * like)
 
 
 def trust(review: Review, ranges: LabelRanges | None = None) -> float:
@@ -197,9 +210,8 @@ def trust(review: Review, ranges: LabelRanges | None = None) -> float:
     Where none has one, nothing was predicted and nothing had to be: 1 less the highest probability of a foreground
     class.
     """
-    found = class_trust(review, ranges)
-    known = found[~np.isnan(found)]
-    return float(known.mean()) if known.size else float(1 - review.peak[1:].max(initial=0))
+    found = _mean_known(class_trust(review, ranges))
+    return float(1 - review.peak[1:].max(initial=0)) if math.isnan(found) else found
 
 
 def review_rows(
@@ -210,7 +222,7 @@ def review_rows(
     Parameters
     ----------
     reviews
-        (case id, review).
+        (case id, review); volumes in the unit of the ranges.
     classes
         All names, that of the background first.
     ranges
@@ -219,7 +231,8 @@ def review_rows(
     Returns
     -------
     list of dict
-        The same columns in each; None for what is not known. ``weakest`` names the class with the lowest trust.
+        The same columns in each; None for what is not known. ``weakest`` names the class with the lowest trust,
+        ``out_of_range`` the classes that no training label is like, and by how much.
     """
     rows = [_row(case, review, classes, ranges) for case, review in reviews]
     return sorted(rows, key=lambda row: (row["trust"], row["case"]))
@@ -232,6 +245,10 @@ def _row(case: str, review: Review, classes: Sequence[str], ranges: LabelRanges 
         "case": case,
         "trust": _rounded(trust(review, ranges)),
         "weakest": classes[int(np.nanargmin(by_class))] if known else None,
+        "out_of_range": _out_of_range(review, classes, ranges),
+        "expected_dice": _rounded(_mean_known(review.expected_dice)),
+        "agreement": _rounded(_mean_known(np.where(review.predicted, review.agreement, math.nan))),
+        "plausibility": _rounded(_mean_known(plausibility(review, ranges))),
         "entropy": _rounded(review.entropy),
         "border_entropy": _rounded(review.border_entropy),
         "margin": _rounded(review.margin),
@@ -244,9 +261,33 @@ def _row(case: str, review: Review, classes: Sequence[str], ranges: LabelRanges 
             f"agreement_{name}": _rounded(review.agreement[index]),
             f"components_{name}": len(review.component_sizes[index]),
             f"volume_{name}": _rounded(review.volume[index]),
-            f"volume_z_{name}": _rounded(ranges.volume_z(index, review.volume[index])) if ranges else None,
+            f"range_ratio_{name}": _rounded(ranges.ratio(index, review.volume[index])) if ranges else None,
         }
     return row
+
+
+def _out_of_range(review: Review, classes: Sequence[str], ranges: LabelRanges | None) -> str | None:
+    """The classes that no training label is like, in words; None where there is none."""
+    if ranges is None:
+        return "unknown"
+    found = []
+    for index, name in list(enumerate(classes))[1:]:
+        ratio, most = ranges.ratio(index, review.volume[index]), ranges.parts[index]
+        parts = review.component_sizes[index]
+        if ratio == 0:
+            found.append(f"{name} is missing")
+        elif (off := _rounded(ratio)) not in (None, 1):
+            found.append(f"{name} has {off:g} times the {'largest' if ratio > 1 else 'least'} volume")
+        if most and len(parts) > most:
+            found.append(f"{name} lies in {len(parts)} parts, {most} at most in training")
+        if not most and len(parts):
+            found.append(f"{name} is in no training label")
+    return "; ".join(found) or None
+
+
+def _mean_known(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else math.nan
 
 
 def _rounded(value: float) -> float | None:

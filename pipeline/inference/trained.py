@@ -1,96 +1,33 @@
 """A finished run as something to predict with: what it must know, written by training and read back without the data.
 
-``model.json`` stands beside the run's config and says what the config leaves to the data. A run of all folds is an
-ensemble of its folds; several runs are one where they agree in what goes in and what comes out.
+A run of all folds is an ensemble of its folds; several runs are one where they agree in what goes in and comes out.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.load import Config, load_config
-from pipeline.config.schema import Settings
+from pipeline.config.prediction import postprocess_rules, rules_by_index
+from pipeline.config.schema import PostprocessRule, Settings
 from pipeline.data.caching.digests import digest_of
-from pipeline.data.cases import Case
-from pipeline.data.facts import CaseFacts
-from pipeline.data.inspection import knows_spacing
-from pipeline.data.reading import read_options
+from pipeline.data.reading import read_options, view_axes
 from pipeline.errors import ConfigError, Fault, RunError, raise_all
-from pipeline.runs import write_json
+from pipeline.inference.choosing import choices_plain, voted
+from pipeline.inference.label_ranges import Ranges, union_of
+from pipeline.inference.model_file import NAME, Learnt, ModelFacts, read_model_file
 from transforms.nifti import ReadOptions
 from transforms.plugins import plugin_digest
 
-__all__ = ["Member", "Model", "ModelFacts", "find_model", "write_model_facts"]
+__all__ = ["Member", "Model", "find_model"]
 
-_FILE = "model.json"
-_FORMAT = 1
-_ENDS = ("LR", "PA", "IS")  # where the axes of RAS may point
 _SHOWN = 120
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """What prediction must know of the training data.
-
-    Attributes
-    ----------
-    channels
-        Of an image.
-    channels_in_file
-        How many of them one file holds.
-    volumes
-        Whether any image was a volume.
-    axis
-        The axis that volumes were cut along, counted as `transforms.nifti.ReadOptions.axis`; None without volumes.
-    knows_spacing
-        Whether the files' spacing was to be believed.
-    """
-
-    channels: int
-    channels_in_file: int
-    volumes: bool
-    axis: int | None
-    knows_spacing: bool
-
-
-def write_model_facts(folder: Path, config: Config, cases: Sequence[Case], facts: Mapping[str, CaseFacts]) -> None:
-    """Write ``model.json`` into the folder of a run, or of a fold, whose network is trained.
-
-    Parameters
-    ----------
-    folder
-        Which holds ``config.yaml`` and ``checkpoints/``.
-    config
-        Of the run.
-    cases
-        Of its dataset.
-    facts
-        By case id.
-
-    Raises
-    ------
-    RunError
-        When it cannot be written.
-    """
-    volumes = [fact for fact in facts.values() if len(fact.shape) == 3]
-    found = ModelFacts(
-        cases[0].channels, cases[0].channels_in_file, bool(volumes), _axis(volumes[0]) if volumes else None,
-        knows_spacing(config),
-    )  # fmt: skip
-    write_json(folder / _FILE, {"format": _FORMAT, **asdict(found)})
-
-
-def _axis(fact: CaseFacts) -> int:
-    """The axis that a volume was cut along: of RAS where it was turned, of its file where not."""
-    if not fact.orientation:
-        return fact.axis
-    return next(axis for axis, ends in enumerate(_ENDS) if fact.orientation[fact.axis] in ends)
 
 
 @dataclass(frozen=True)
@@ -100,6 +37,7 @@ class Member:
     folder: Path
     config: Config
     facts: ModelFacts
+    learnt: Learnt
 
     @property
     def settings(self) -> Settings:
@@ -116,6 +54,11 @@ class Member:
         """How images are read, as they were for training; volumes are cut along the same plane, whatever their size."""
         options = replace(read_options(self.config, self.facts.channels_in_file), label_map=())
         return options if self.facts.axis is None else replace(options, axis=self.facts.axis)
+
+    @property
+    def views(self) -> tuple[ReadOptions, ...]:
+        """How images are read in each view; alone `options` where volumes are cut along one axis."""
+        return tuple(replace(self.options, axis=axis) for axis in view_axes(self.settings)) or (self.options,)
 
 
 @dataclass(frozen=True)
@@ -139,6 +82,25 @@ class Model:
         """The first member's, which are those of all."""
         return self.first.facts
 
+    @property
+    def rules(self) -> dict[int, PostprocessRule]:
+        """The first member's post-processing, by class index; where that was to be chosen, what most members chose."""
+        if self.settings.inference.postprocess != "auto":
+            return postprocess_rules(self.settings)
+        chosen = [member.learnt.choices for member in self.members if member.learnt.choices is not None]
+        return rules_by_index(voted(chosen), self.settings.data.classes)
+
+    @property
+    def ranges(self) -> Ranges | None:
+        """What the training labels of all members show together; None where a member's model.json does not tell."""
+        known = [member.learnt.ranges for member in self.members if member.learnt.ranges is not None]
+        return union_of(known) if len(known) == len(self.members) else None
+
+    @property
+    def without_ranges(self) -> tuple[Path, ...]:
+        """The folders of the members that know no ranges: they were trained before those were kept."""
+        return tuple(member.folder for member in self.members if member.learnt.ranges is None)
+
     def digest(self) -> str:
         """32 hexadecimal digits that change with whatever changes a prediction: weights, settings, plugins.
 
@@ -161,7 +123,14 @@ def _member_marks(member: Member) -> list[object]:
     kept = {"transforms": {"prepare"}, "network": True, "inference": True, "data": {"context", "classes"}}
     values = settings.model_dump(mode="json", include=kept)  # type: ignore[arg-type]
     values["inference"].pop("batch_size")
-    return [weights, values, asdict(member.options), plugins]
+    chosen = member.learnt.choices
+    return [
+        weights,
+        values,
+        [asdict(view) for view in member.views],
+        plugins,
+        *([] if chosen is None else [choices_plain(chosen)]),
+    ]
 
 
 def find_model(runs: Sequence[Path]) -> Model:
@@ -198,13 +167,13 @@ def _folders(run: Path) -> list[Path]:
     if not (folder / "config.yaml").is_file():
         raise ConfigError("no run in this folder: it has no config.yaml", where=f"--run {run}",
                           remedy="Name the folder that bin/run_pipeline wrote, such as runs/hipmri/latest")  # fmt: skip
-    if (folder / _FILE).is_file():
+    if (folder / NAME).is_file():
         return [folder]
     folds = [folder / f"fold_{number}" for number in range(_fold_count(folder))]
-    untrained = [fold.name for fold in folds if not (fold / _FILE).is_file()]
+    untrained = [fold.name for fold in folds if not (fold / NAME).is_file()]
     if untrained or not folds:
         which = f" ({', '.join(untrained)})" if untrained and len(folds) > 1 else ""
-        raise RunError(f"its network is not trained yet{which}: there is no {_FILE}", where=f"--run {run}",
+        raise RunError(f"its network is not trained yet{which}: there is no {NAME}", where=f"--run {run}",
                        remedy="Let the run finish; bin/run_pipeline --resume goes on with it")  # fmt: skip
     return folds
 
@@ -223,33 +192,11 @@ def _fold_count(folder: Path) -> int:
 
 def _member(folder: Path) -> Member:
     config = load_config(folder / "config.yaml")
-    facts = _read_facts(folder / _FILE)
+    facts, learnt = read_model_file(folder, config)
     if not (folder / "checkpoints" / "best.pt").is_file():
         raise RunError("no trained weights", where=str(folder / "checkpoints" / "best.pt"),
                        remedy="Copy the run whole, with its checkpoints folder")  # fmt: skip
-    return Member(folder, config, facts)
-
-
-def _read_facts(path: Path) -> ModelFacts:
-    try:
-        values: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"cannot be read ({error})", where=str(path), remedy="Copy the run whole") from error
-    form = values.get("format") if isinstance(values, dict) else None
-    if form != _FORMAT:
-        raise RunError(f"is of format {form!r}; this program reads format {_FORMAT}", where=str(path),
-                       remedy="Use the program that wrote it, or train again")  # fmt: skip
-    names = [field.name for field in fields(ModelFacts)]
-    if not all(name in values for name in names) or not _plausible(values):
-        raise RunError("does not hold what a run writes", where=str(path), remedy="Copy it again from the run")
-    return ModelFacts(**{name: values[name] for name in names})
-
-
-def _plausible(values: Mapping[str, Any]) -> bool:
-    counts = all(type(values[name]) is int and values[name] > 0 for name in ("channels", "channels_in_file"))
-    flags = all(type(values[name]) is bool for name in ("volumes", "knows_spacing"))
-    axis = values["axis"]
-    return counts and flags and (axis is None or (type(axis) is int and 0 <= axis <= 2))
+    return Member(folder, config, facts, learnt)
 
 
 def _differences(one: Member, other: Member) -> Iterator[ConfigError]:
@@ -271,5 +218,7 @@ def _agreed(member: Member) -> dict[str, Any]:
         "channels": (facts.channels, facts.channels_in_file),
         "data.context": settings.data.context,
         "transforms.prepare": [dict(entry) for entry in settings.transforms.prepare],
-        "how files are read": {key: value for key, value in asdict(member.options).items() if key != "channels"},
+        "how files are read": [
+            {key: value for key, value in asdict(view).items() if key != "channels"} for view in member.views
+        ],
     }

@@ -40,14 +40,21 @@ def make_run(tmp_path: Path, make_config: Callable[..., Any]) -> Callable[..., P
 
         plugin = tmp_path / "truthful.py"
         plugin.write_text(_PLUGIN, encoding="utf-8")
-        facts = {"channels": 1, "channels_in_file": 1, "volumes": True, "axis": 2, "knows_spacing": True}
+        facts: dict[str, Any] = {
+            "channels": 1,
+            "channels_in_file": 1,
+            "volumes": True,
+            "axis": 2,
+            "knows_spacing": True,
+        }
+        facts |= {"ranges": {}, "postprocess": None}
         facts |= {key: more.pop(key) for key in list(more) if key in facts}
         network = {"_target_": "truthful.Truthful", "step": step}
         config = make_config(plugins=[str(plugin)], network=network, **more)
         folder = tmp_path / name
         (folder / "checkpoints").mkdir(parents=True)
         (folder / "config.yaml").write_text(resolved_text(config), encoding="utf-8")
-        (folder / "model.json").write_text(json.dumps({"format": 1, **facts}), encoding="utf-8")
+        (folder / "model.json").write_text(json.dumps({"format": 2, **facts}), encoding="utf-8")
         channels = int(facts["channels"]) * (2 * config.settings.data.context + 1)
         built = build_network(config.settings.network, channels, len(config.settings.data.classes))
         state = {key: value + move for key, value in built.state_dict().items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import stats
 
 from pipeline.commands.evaluate import main
 
@@ -92,6 +94,53 @@ def test_replaced_results_are_gone_when_nothing_can_be_scored(
     assert not (data / "out/cases.csv").exists()
 
 
+def test_the_review_is_held_against_the_true_dice(
+    make_run: Maker, evaluate: Callable[..., int], data: Path, write_nifti: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    for number, name in enumerate(("p3_a", "p4_a", "p5_a", "p6_a")):  # smaller and smaller, less and less right
+        label = np.zeros((4, 5, 6), dtype=np.uint8)
+        label[:, : 4 - number] = 1
+        shown = label.copy()
+        shown[:, 4, :number] = 1
+        write_nifti(data / "i" / f"{name}.nii.gz", shown.astype(np.float32), (1.0, 2.0, 3.0))
+        write_nifti(data / "l" / f"{name}.nii.gz", label, (1.0, 2.0, 3.0))
+    ranges = {
+        "volume": {"always": [True, True, False], "least": [1, 500, 1], "most": [1, 600, 1e9], "parts": [0, 9, 9]}
+    }
+    assert evaluate("--run", make_run(ranges=ranges), "--review") == 0
+    summary = json.loads((data / "out/summary.json").read_text())
+    trust = {row["case"]: float(row["trust"]) for row in rows(data / "out/review.csv")}
+    dice: dict[str, list[float]] = {}
+    for row in rows(data / "out/cases.csv"):
+        if row["class_id"] != "0" and row["dice_with_empty"]:
+            dice.setdefault(row["case"], []).append(float(row["dice_with_empty"]))
+    wanted = stats.spearmanr([trust[case] for case in dice], [np.mean(values) for values in dice.values()]).statistic
+    found = summary["review"]["scores"]["trust"]
+    assert found["rho"] == pytest.approx(wanted)
+    assert (found["n"], found["n_patients"]) == (7, 6)
+    assert found["interval"][0] <= found["interval"][1]
+    low, high = found["interval"]
+    line = f"trust  {wanted:>14.2f}  {f'{low:.2f} to {high:.2f}':>14}  7/6"
+    assert line.split() in [told.split() for told in capsys.readouterr().out.splitlines()]
+    assert evaluate("--run", make_run("two"), out="bare") == 0
+    assert "review" not in json.loads((data / "bare/summary.json").read_text())
+    assert evaluate("--run", make_run("three"), "--replace") == 0
+    assert not (data / "out/review.csv").exists()
+
+
+def test_a_review_finds_its_cases_where_names_share_a_part(
+    make_run: Maker, evaluate: Callable[..., int], data: Path
+) -> None:
+    for path in (data / "l").iterdir():
+        path.rename(data / "l" / f"seg-{path.name}")
+    for path in (data / "i").iterdir():
+        path.rename(data / "i" / path.name.replace(".nii", "_t1.nii"))
+    assert evaluate("--run", make_run(), "--case", "(p._.)", "--review") == 0
+    assert {row["case"] for row in rows(data / "out/cases.csv")} == set(NAMES)
+    assert json.loads((data / "out/summary.json").read_text())["review"]["n_cases"] == 3
+
+
 def test_without_labels(make_run: Maker, evaluate: Callable[..., int], data: Path) -> None:
     assert evaluate("--run", make_run(), labels=False) == 0
     assert not (data / "out/summary.json").exists()
@@ -117,6 +166,39 @@ def test_what_cannot_be_predicted_or_scored(
     assert "Without 1 cases that could not be predicted" in said
     assert "Without 1 cases that could not be scored" in said
     assert json.loads((data / "out/provenance.json").read_text())["dataset"]["failed"] == 2
+
+
+def test_labels_that_do_not_fit_their_image(
+    make_run: Maker, evaluate: Callable[..., int], data: Path, write_nifti: Callable[..., Path]
+) -> None:
+    write_nifti(data / "l/p1_a.nii.gz", np.ones((4, 5, 5), np.uint8), (1.0, 2.0, 3.0))
+    write_nifti(data / "l/p1_b.nii.gz", np.ones((4, 5, 6), np.uint8), (1.0, 2.0, 2.5))
+    write_nifti(data / "l/p2_a.nii.gz", np.full((4, 5, 6), 7, np.uint8), (1.0, 2.0, 3.0))
+    assert evaluate("--run", make_run()) == 2
+    told = {row["case"]: (row["what"], row["remedy"]) for row in rows(data / "out/failures.csv")}
+    assert told["p1_a"][0].startswith("the image's shape (4, 5, 6) is not the label's (4, 5, 5)")
+    assert told["p1_a"][1] == "Image and label must share one grid: export one of them again"
+    assert told["p1_b"][0].startswith("the image's affine differs from the label's")
+    assert told["p2_a"] == (
+        "holds 7, expected 0 to 2", "The run knows no such class: rename the values of the labels with --label-map"
+    )  # fmt: skip
+    assert not (data / "out/summary.json").exists()
+
+
+def test_a_stop_while_scoring_says_how_to_go_on(
+    make_run: Maker, evaluate: Callable[..., int], data: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    from pipeline.commands import scoring
+
+    run = make_run()
+    with monkeypatch.context() as patched:
+        patched.setattr(scoring, "score_pairs", lambda *_: signal.raise_signal(signal.SIGTERM))
+        assert evaluate("--run", run, "--review") == 3
+    assert "SIGTERM; the same command scores again: bin/evaluate" in capsys.readouterr().err
+    assert not (data / "out/summary.json").exists()
+    assert evaluate("--run", run, "--review") == 0
+    assert "3 had been predicted before" in capsys.readouterr().err
 
 
 def test_labels_without_an_image_are_told_before_anything_is_predicted(

@@ -27,8 +27,9 @@ def facts_of(cases: Sequence[Case], shows: dict[str, tuple[int, ...]] | None = N
         voxels[list((shows or {}).get(case.id, (0, 1, 2)))] = 5
         digest, thumbnail = number.to_bytes(16), np.full((8, 8), number, dtype=np.float32)
         found[case.id] = CaseFacts(
-            case.id, (4, 4, 3), (1.0, 1.0, 1.0), "RAS", 2, 3, 0.0, 1.0, 0.5, voxels, voxels, digest, digest, thumbnail
-        )
+            case.id, (4, 4, 3), (1.0, 1.0, 1.0), "RAS", 2, 3, 0.0, 1.0, 0.5, voxels, voxels, voxels, digest,
+            digest, thumbnail,
+        )  # fmt: skip
     return found
 
 

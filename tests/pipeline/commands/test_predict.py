@@ -237,7 +237,12 @@ def test_the_model_is_loaded_once_whatever_happens_to_the_cases(
 
     loaded: list[Path] = []
     load = predicting.load_checkpoint
-    monkeypatch.setattr(predicting, "load_checkpoint", lambda path: (loaded.append(path), load(path))[1])
+
+    def noting(path: Path) -> dict[str, Any]:
+        loaded.append(path)
+        return load(path)
+
+    monkeypatch.setattr(predicting, "load_checkpoint", noting)
     for number in (1, 3, 5):
         (tmp_path / f"images/p{number}_broken.nii.gz").write_bytes(b"no image")
     runs = [make_run(), make_run("other")]
@@ -368,6 +373,70 @@ def test_a_review_tells_the_least_trusted_first(
     assert "5 had been predicted before" in capsys.readouterr().err
 
 
+def review_of(tmp_path: Path) -> dict[str, dict[str, str]]:
+    with (tmp_path / "out/review.csv").open(newline="") as file:
+        return {row["case"]: row for row in csv.DictReader(file)}
+
+
+def learnt(kind: str, least: float, most: float, parts: int) -> dict[str, Any]:
+    """Ranges of the training labels: of class a as given; class b is in every label, and may be anything."""
+    columns = {"always": [True, True, True], "least": [1, least, 0.1], "most": [1, most, 1e9], "parts": [0, parts, 999]}
+    return {kind: columns}
+
+
+@pytest.mark.parametrize(("knows_spacing", "voxel"), [(True, 3.0), (False, 1.0)])
+def test_a_review_holds_predictions_against_the_training_labels(
+    make_run: Maker, predict: Callable[..., int], tmp_path: Path, knows_spacing: bool, voxel: float
+) -> None:
+    reference = np.zeros((9, 9, 2), np.uint8)
+    reference[1:5, 1:5], reference[7, 7, 0], reference[0, 8] = 1, 1, 2  # class a: 33 voxels in 2 parts
+    write(tmp_path / "images/deep.nii.gz", reference, (1.0, 1.0, 3.0))
+    write(tmp_path / "images/flat.nii.gz", reference[:, :, 0])
+    ranges = learnt("volume", 11 * voxel, 22 * voxel, 1)
+    assert predict("--run", make_run(ranges=ranges, knows_spacing=knows_spacing), "--review") == 0
+    rows = review_of(tmp_path)
+    assert float(rows["deep"]["volume_a"]) == 33 * voxel
+    assert rows["deep"]["range_ratio_a"] == "1.5"
+    assert rows["deep"]["out_of_range"] == (
+        "a has 1.5 times the largest volume; a lies in 2 parts, 1 at most in training"
+    )
+    right = np.exp(20) / (np.exp(20) + 2)
+    assert float(rows["deep"]["trust_a"]) == pytest.approx(right / 1.5 * 32 / 33, abs=1e-3)
+    assert rows["flat"]["out_of_range"] == "unknown", "no training label was a slice"
+    assert rows["flat"]["range_ratio_a"] == ""
+
+
+def test_a_review_is_made_anew_where_the_ranges_are_others(
+    make_run: Maker, images: dict[str, np.ndarray], predict: Callable[..., int], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    run = make_run(ranges=learnt("volume", 1e6, 1e7, 999))
+    assert predict("--run", run, "--review") == 0
+    assert review_of(tmp_path)["p1_v"]["out_of_range"].startswith("a has ")
+    content = json.loads((run / "model.json").read_text())
+    (run / "model.json").write_text(json.dumps({**content, "ranges": learnt("volume", 1e-6, 1e7, 999)}))
+    capsys.readouterr()
+    assert predict("--run", run, "--review") == 0
+    assert "predicted 4 cases" in capsys.readouterr().err
+    assert review_of(tmp_path)["p1_v"]["out_of_range"] == ""
+    kept = {key: value for key, value in content.items() if key not in ("ranges", "postprocess")}
+    (run / "model.json").write_text(json.dumps({**kept, "format": 1}))
+    assert predict("--run", run, "--review") == 0
+    assert "the range of the training labels is not known" in capsys.readouterr().err
+    assert review_of(tmp_path)["p1_v"]["out_of_range"] == "unknown"
+
+
+def test_a_review_of_masks_that_were_replaced_is_not_left(
+    make_run: Maker, images: dict[str, np.ndarray], predict: Callable[..., int], tmp_path: Path
+) -> None:
+    run = make_run()
+    assert predict("--run", run, "--review") == 0
+    assert predict("--run", run) == 0
+    assert (tmp_path / "out/review.csv").exists(), "nothing was predicted: it still holds"
+    assert predict("--run", make_run("other", move=1.0), "--replace") == 0
+    assert not (tmp_path / "out/review.csv").exists()
+
+
 def test_several_runs_are_averaged(
     make_run: Maker, images: dict[str, np.ndarray], predict: Callable[..., int], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -481,7 +550,7 @@ def test_an_out_that_cannot_be_written(
 ) -> None:  # fmt: skip
     (tmp_path / "out").write_text("a file")
     assert predict("--run", make_run()) == 2
-    assert "the folder cannot be made" in capsys.readouterr().err
+    assert "the folder cannot be made (" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--run", "no", "--images", "no", "--out", "no"]])

@@ -34,12 +34,16 @@ def section_in(annotation: Any) -> type[BaseModel] | None:
     return next((one for one in found if one is not None), None)
 
 
+def holds_mapping(annotation: Any) -> bool:
+    return get_origin(annotation) is dict or any(holds_mapping(inner) for inner in get_args(annotation))
+
+
 def keys_of(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Every key that a config may write; of the sections, those that may be null too."""
     for name, info in model.model_fields.items():
         key = f"{path}{info.alias or name}"
         section = section_in(info.annotation)
-        named = get_origin(info.annotation) is dict  # the section stands below a name of the user's
+        named = holds_mapping(info.annotation)  # the section stands below a name of the user's
         if section is None or info.default is None or named:
             yield key, info
         if section is not None:

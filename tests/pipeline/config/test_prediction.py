@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.config.load import Config
 from pipeline.config.prediction import checked_mirror, mirror_axes, mirrored_in_training, postprocess_rules
+from pipeline.config.printed import printed_text
 from pipeline.config.resolved import resolved_text
 from pipeline.config.schema import PostprocessRule
 from pipeline.errors import ConfigError, Fault
@@ -92,6 +93,12 @@ def test_what_is_no_axis_is_refused(load: Load, faults_of: FaultsOf, wrong: str)
     assert "expected a list of 0 (rows) and 1 (columns), or trained" in fault.what
 
 
+def rules_in(config: Config) -> dict[str, PostprocessRule]:
+    rules = config.settings.inference.postprocess
+    assert rules != "auto"
+    return rules
+
+
 def test_rules_belong_to_classes(load: Load) -> None:
     config = load("data.classes=[air, liver, '1', spleen]", add=(
         "inference:\n  postprocess:\n    spleen: {keep: 2}\n    '1': {largest: true, fill_holes: true}\n"
@@ -109,7 +116,7 @@ def test_rules_survive_the_resolved_config(load: Load, tmp_path: Path) -> None:
     path = tmp_path / "resolved.yaml"
     path.write_text(resolved_text(config))
     assert load_config(path, (), {}).settings.inference == config.settings.inference
-    assert config.settings.inference.postprocess["organ"].min_mm3 == 5
+    assert rules_in(config)["organ"].min_mm3 == 5
 
 
 @pytest.mark.parametrize(
@@ -125,7 +132,8 @@ def test_rules_survive_the_resolved_config(load: Load, tmp_path: Path) -> None:
         ("inference.postprocess.organ.fill_holes=1", "expected true or false, got 1"),
         ("inference.postprocess.organ=largest", "expected a mapping of keys, got 'largest'"),
         ("inference.postprocess={organ: {largest: true, keep: 2}}", "'largest' is 'keep: 1'"),
-        ("inference.postprocess=auto", "expected a mapping, got 'auto'"),
+        ("inference.postprocess=aut", "got 'aut', expected a mapping or auto. The nearest known name is 'auto'"),
+        ("inference.postprocess=[auto]", "expected a mapping, got ['auto']"),
     ],
 )  # fmt: skip
 def test_faulty_rules_are_told(load: Load, faults_of: FaultsOf, override: str, told: str) -> None:
@@ -134,12 +142,24 @@ def test_faulty_rules_are_told(load: Load, faults_of: FaultsOf, override: str, t
     assert fault.where.startswith("--set inference.postprocess")
 
 
+def test_rules_that_are_to_be_chosen(load: Load, tmp_path: Path) -> None:
+    from pipeline.config.load import load_config
+
+    config = load("inference.postprocess=auto")
+    assert config.settings.inference.postprocess == "auto"
+    assert postprocess_rules(config.settings) == {}
+    path = tmp_path / "resolved.yaml"
+    path.write_text(resolved_text(config))
+    assert load_config(path, (), {}).settings.inference.postprocess == "auto"
+    assert re.search(r"^  postprocess: auto +# --set", printed_text(config), re.MULTILINE)
+
+
 def test_a_size_in_mm_needs_a_spacing(load: Load, faults_of: FaultsOf) -> None:
     rule = "inference.postprocess={organ: {min_mm3: 5}}"
     (fault,) = faults_of(lambda: load(rule, "data.ignore_affine=true"))
     assert "no size in mm" in fault.what
     assert fault.remedy == "Use min_voxels"
-    assert load(rule).settings.inference.postprocess["organ"].min_mm3 == 5
+    assert rules_in(load(rule))["organ"].min_mm3 == 5
 
 
 def test_the_page_s_example_is_right(load: Load) -> None:

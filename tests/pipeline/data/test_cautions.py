@@ -28,7 +28,7 @@ def facts_of(cases: Sequence[Case]) -> dict[str, CaseFacts]:
         digest = number.to_bytes(16)
         found[case.id] = CaseFacts(
             case.id, (4, 4, 3), (1.0, 1.0, 1.0), "RAS", 2, 3, 0.0, 1.0, 0.5, np.array([9, 60, 60]), np.array([3, 3, 3]),
-            digest, digest, np.zeros(0),
+            np.array([0, 1, 1]), digest, digest, np.zeros(0),
         )  # fmt: skip
     return found
 

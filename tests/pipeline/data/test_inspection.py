@@ -72,6 +72,7 @@ def test_facts_by_hand(
     assert (facts.low, facts.high, facts.mean) == (-2.0, 15.0, 6.5)
     assert facts.voxels.tolist() == [14, 2, 2]
     assert facts.slices_with.tolist() == slices_with
+    assert facts.parts.tolist() == [0, 1, 2]
     assert counted == [1]
 
 
@@ -81,6 +82,7 @@ def test_facts_of_a_2d_slice(make_config: Callable[..., Any], store: Callable[..
     assert (facts.shape, facts.spacing_mm, facts.slices) == ((2, 3), (0.5, 2.0), 1)
     assert facts.voxels.tolist() == [4, 0, 2]
     assert facts.slices_with.tolist() == [1, 0, 1]
+    assert facts.parts.tolist() == [0, 0, 1]
 
 
 def test_labels_outside_of_the_classes_are_told_with_file_and_values(
@@ -187,7 +189,7 @@ def test_2d_slices_without_patients_are_refused(make_config: Callable[..., Any],
 def facts(name: str, digest: bytes, high: float = 1.0) -> CaseFacts:
     nothing = np.zeros(2)
     return CaseFacts(
-        name, (2, 2), (1.0, 1.0), "", -1, 1, 0.0, high, 0.0, nothing, nothing, digest, b"", thumbnail=np.zeros(0)
+        name, (2, 2), (1.0, 1.0), "", -1, 1, 0.0, high, 0.0, nothing, nothing, nothing, digest, b"", np.zeros(0)
     )
 
 

@@ -20,7 +20,7 @@ def facts(name: str, shape: tuple[int, ...], voxels: list[int], slices_with: lis
     return CaseFacts(
         case=name, shape=shape, spacing_mm=spacing, orientation="RAS", axis=2, slices=shape[2],
         low=other["low"], high=other["high"], mean=other["mean"], voxels=np.array(voxels),
-        slices_with=np.array(slices_with), digest=b"", label_digest=b"", thumbnail=np.zeros(0),
+        slices_with=np.array(slices_with), parts=np.zeros(3), digest=b"", label_digest=b"", thumbnail=np.zeros(0),
     )  # fmt: skip
 
 

@@ -125,6 +125,17 @@ def test_lines_are_plain_ascii(tmp_path: Path) -> None:
 
 def test_rows_of_the_review_are_kept(tmp_path: Path) -> None:
     row = {"case": "a", "trust": 0.5, "weakest": None}
-    ledger = open_closed(tmp_path, lambda one: one.note(Record("a", "model", Sources(()), review=row)))
-    assert ledger.reviews(["a", "b"], "model") == [row]
-    assert ledger.reviews(["a"], "another") == ledger.reviews([], "model") == []
+    ledger = open_closed(tmp_path, lambda one: one.note(Record("a", "model", Sources(()), (), row, "mark")))
+    assert ledger.reviews(["a", "b"], "model", "mark") == [row]
+    assert ledger.reviews(["a"], "another", "mark") == ledger.reviews([], "model", "mark") == []
+    assert ledger.reviews(["a"], "model", "other") == [], "held against other ranges"
+
+
+def test_lines_without_a_mark_are_of_an_earlier_version(tmp_path: Path) -> None:
+    open_closed(tmp_path, lambda one: one.note(Record("a", "model", Sources(((3, 4),)), review={"case": "a"})))
+    path = tmp_path / FOLDER / "0-of-1.jsonl"
+    line = json.loads(path.read_text())
+    del line["review_mark"]
+    path.write_text(json.dumps(line) + "\n")
+    ledger = open_closed(tmp_path, lambda one: None)
+    assert ledger.records["a"].model == "model" and ledger.records["a"].review_mark == ""

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from pipeline.config.schema import PostprocessRule
+from pipeline.data.components import component_counts, component_sizes
 from pipeline.errors import DataError
-from pipeline.inference.postprocess import choose_postprocess, component_sizes, postprocess
+from pipeline.inference.postprocess import postprocess
 
 SHAPES = st.one_of(
     st.tuples(st.integers(1, 12), st.integers(1, 12)),
@@ -56,6 +57,7 @@ def test_parts_are_kept_as_scipy_finds_them(seed: int, shape: tuple[int, ...], k
         sorted((int(part.sum()) for part in parts(mask == index)), reverse=True) for index in (1, 2)
     ]
     assert len(sizes[0]) == 0
+    assert component_counts(mask, 3).tolist() == [0, *(len(parts(mask == index)) for index in (1, 2))]
 
 
 @settings(max_examples=200, deadline=None)
@@ -186,31 +188,3 @@ def test_wide_types_and_empty_classes() -> None:
     rule = PostprocessRule(largest=True, fill_holes=True)
     assert postprocess(mask, {300: rule, 7: rule}).dtype == np.uint16
     np.testing.assert_array_equal(postprocess(mask, {300: rule, 7: rule}), mask)
-
-
-def test_a_rule_is_chosen_where_it_helps() -> None:
-    reference = drawn("""
-        111....
-        111..2.
-        .......
-        .2...2.
-    """)
-    stray = reference.copy()
-    stray[3, 3] = 1  # class 1 gains by its largest part alone; class 2 lies in several, and loses
-    names = ["background", "one", "two", "three"]
-    chosen = choose_postprocess([("scan", stray, reference)], names)
-    assert chosen == {"one": PostprocessRule(largest=True)}
-    assert choose_postprocess([("scan", reference, reference)], names) == {}
-    assert choose_postprocess([], names) == {}
-    # Without the class in the reference, a scan has no say.
-    assert choose_postprocess([("scan", stray, np.zeros_like(reference))], names) == {}
-
-
-def test_slices_of_a_scan_are_pooled_before_scans_are_compared() -> None:
-    whole, bare = drawn("11111111\n........"), drawn("11......\n........")
-    stray = drawn("11.....1\n........")
-    # Scan a: one slice of 8 pixels is right, another has a stray pixel: a gain of 2*10/21 to 1. Scan b: two parts,
-    # of which the second is right, too: 1 to 2*6/14... it loses more than a gains.
-    two = drawn("111111.1\n1.......")
-    assert choose_postprocess([("a", whole, whole), ("a", stray, bare)], ["b", "one"]) != {}
-    assert choose_postprocess([("a", whole, whole), ("a", stray, bare), ("b", two, two)], ["b", "one"]) == {}

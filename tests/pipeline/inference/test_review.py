@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.data.components import component_counts
 from pipeline.inference.label_ranges import LabelRanges, label_ranges
 from pipeline.inference.original_grid import highest
 from pipeline.inference.review import AMBIGUOUS_MARGIN, Review, ReviewSums, class_trust, review_rows, trust
@@ -101,7 +102,13 @@ def ranges() -> LabelRanges:
     """Class 1 in every label, with volumes 20 to 40 in one part; class 2 in one of two."""
     masks = [np.zeros((9, 9), dtype=np.uint8) for _ in range(2)]
     masks[0][:4, :5], masks[1][:5, :8], masks[1][8, 8] = 1, 1, 2
-    return label_ranges([(mask, (1.0, 1.0)) for mask in masks], 3)
+    return ranges_of(masks)
+
+
+def ranges_of(masks: list[np.ndarray]) -> LabelRanges:
+    """Of masks with three classes and pixels of 1 mm2."""
+    volumes = np.stack([np.bincount(mask.ravel(), minlength=3) for mask in masks])
+    return label_ranges(volumes, np.stack([component_counts(mask, 3) for mask in masks]))
 
 
 def test_trust_by_hand(ranges: LabelRanges) -> None:
@@ -124,7 +131,7 @@ def test_trust_by_hand(ranges: LabelRanges) -> None:
 def test_trust_is_monotone(expected: float, agreed: float, size: int, stray: int, volume: int, more: float) -> None:
     masks = [np.zeros((9, 9), dtype=np.uint8) for _ in range(2)]
     masks[0][:4, :5], masks[1][:5, :8] = 1, 1
-    ranges = label_ranges([(mask, (1.0, 1.0)) for mask in masks], 3)
+    ranges = ranges_of(masks)
     sizes = sorted([size, stray], reverse=True)
     found = trust(of(expected, agreed, volume, sizes), ranges)
     assert 0 <= found <= 1
@@ -138,22 +145,33 @@ def test_trust_is_monotone(expected: float, agreed: float, size: int, stray: int
 
 def test_rows_rank_the_worst_first(ranges: LabelRanges) -> None:
     nan = math.nan
-    reviews = [("b", of(0.9, nan, 30, [30])), ("c", of(0.3, nan, 30, [20, 10])), ("a", of(0.9, nan, 30, [30]))]
+    reviews = [("b", of(0.9, nan, 30, [30])), ("c", of(0.3, nan, 10, [20, 10])), ("a", of(0.9, 0.95, 30, [30]))]
     rows = review_rows(reviews, ["background", "one", "two"], ranges)
     assert [row["case"] for row in rows] == ["c", "a", "b"]
     wanted: dict[str, Any] = {
-        "trust": 0.2, "weakest": "one", "entropy": 0.1, "border_entropy": 0.2, "margin": 0.8, "ambiguous": 0.05,
-        "trust_one": 0.2, "expected_dice_one": 0.3, "agreement_one": None, "components_one": 2, "volume_one": 30,
-        "trust_two": None, "expected_dice_two": None, "components_two": 0, "volume_two": 0, "volume_z_two": None,
+        "trust": 0.1, "weakest": "one", "expected_dice": 0.3, "agreement": None, "plausibility": 0.3333,
+        "entropy": 0.1, "border_entropy": 0.2, "margin": 0.8, "ambiguous": 0.05,
+        "out_of_range": "one has 0.5 times the least volume; one lies in 2 parts, 1 at most in training",
+        "trust_one": 0.1, "expected_dice_one": 0.3, "agreement_one": None, "components_one": 2, "volume_one": 10,
+        "range_ratio_one": 0.5,
+        "trust_two": None, "expected_dice_two": None, "components_two": 0, "volume_two": 0, "range_ratio_two": None,
     }  # fmt: skip
     assert {name: rows[0][name] for name in wanted} == wanted
-    z = (math.log(30) - math.log(20 * 40) / 2) / (math.log(2) / math.sqrt(2))
-    assert rows[0]["volume_z_one"] == pytest.approx(z, abs=1e-4)
+    assert (rows[1]["out_of_range"], rows[1]["plausibility"], rows[1]["agreement"]) == (None, 1, 0.95)
     assert len({tuple(row) for row in rows}) == 1
-    bare = review_rows([("e", of(nan, nan, 0, []))], ["background", "one", "two"])
-    assert bare[0]["weakest"] is None and bare[0]["volume_z_one"] is None
-    assert list(bare[0]) == list(rows[0])
     assert review_rows([], ["background", "one"]) == []
+
+
+def test_rows_name_what_no_training_label_is_like(ranges: LabelRanges) -> None:
+    def told(review: Review, known: LabelRanges | None = ranges) -> tuple[Any, ...]:
+        (row,) = review_rows([("a", review)], ["background", "one", "two"], known)
+        return row["out_of_range"], row["plausibility"], row["weakest"], row["range_ratio_one"]
+
+    assert told(of(0.9, math.nan, 100, [100])) == ("one has 2.5 times the largest volume", 0.4, "one", 2.5)
+    assert told(of(math.nan, math.nan, 0, [])) == ("one is missing", 0, "one", 0)
+    assert told(of(math.nan, math.nan, 0, []), None) == ("unknown", None, None, None)
+    never = ranges_of([np.full((2, 2), 2, dtype=np.uint8)])
+    assert told(of(0.9, math.nan, 5, [5]), never)[:2] == ("one is in no training label; two is missing", 0.5)
 
 
 def test_members_that_disagree_lower_the_trust() -> None:

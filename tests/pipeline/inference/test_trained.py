@@ -5,53 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.data.facts import CaseFacts
+from pipeline.config.schema import PostprocessRule
 from pipeline.errors import ConfigError, Fault, Faults, RunError
-from pipeline.inference.trained import ModelFacts, find_model, write_model_facts
+from pipeline.inference.trained import find_model
 
 Maker = Callable[..., Path]
-
-
-def facts_of(shape: tuple[int, ...], orientation: str = "", axis: int = -1) -> CaseFacts:
-    given = {"case": "a", "shape": shape, "orientation": orientation, "axis": axis}
-    return CaseFacts(**{field.name: given.get(field.name) for field in fields(CaseFacts)})  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("facts", "volumes", "axis"),
-    [
-        (facts_of((4, 5)), False, None),
-        (facts_of((4, 5, 6), "RAS", 2), True, 2),
-        (facts_of((4, 5, 6), "SRP", 0), True, 2),  # the file's first axis is superior: axial slices
-        (facts_of((4, 5, 6), "SRP", 1), True, 0),
-        (facts_of((4, 5, 6), "SRP", 2), True, 1),
-        (facts_of((4, 5, 6), "LPI", 2), True, 2),
-        (facts_of((4, 5, 6), "", 1), True, 1),  # not turned: the file's own axis
-    ],
-)
-def test_what_training_writes_is_read_back(
-    make_run: Maker, make_config: Callable[..., Any], make_case: Callable[..., Any], facts: CaseFacts, volumes: bool,
-    axis: int | None,
-) -> None:  # fmt: skip
-    folder = make_run()
-    case = make_case("a", further=(Path("b"),))
-    write_model_facts(folder, make_config(), [case], {"a": facts, "slice": facts_of((4, 5))})
-    assert find_model([folder]).facts == ModelFacts(2, 1, volumes, axis, knows_spacing=True)
-
-
-def test_spacing_that_training_did_not_believe(
-    make_run: Maker, make_config: Callable[..., Any], make_case: Callable[..., Any]
-) -> None:
-    folder = make_run()
-    config = make_config(data={"ignore_affine": True})
-    write_model_facts(folder, config, [make_case("a")], {"a": facts_of((4, 5))})
-    assert not find_model([folder]).facts.knows_spacing
 
 
 def test_new_volumes_are_cut_as_the_runs_were(make_run: Maker) -> None:
@@ -78,8 +41,8 @@ def test_nothing_but_the_folder_is_needed(make_run: Maker, tmp_path: Path) -> No
         (lambda run: (run / "model.json").unlink(), "not trained yet: there is no model.json"),
         (lambda run: (run / "model.json").write_text("{"), "cannot be read"),
         (lambda run: (run / "model.json").write_text("[]"), "format None"),
-        (lambda run: (run / "model.json").write_text('{"format": 2}'), "format 2; this program reads format 1"),
-        (lambda run: (run / "model.json").write_text('{"format": 1}'), "does not hold what a run writes"),
+        (lambda run: (run / "model.json").write_text('{"format": 3}'), "format 3; this program reads formats 1 and 2"),
+        (lambda run: (run / "model.json").write_text('{"format": 2}'), "does not hold what a run writes"),
         (lambda run: (run / "checkpoints/best.pt").unlink(), "no trained weights"),
     ],
 )
@@ -89,15 +52,6 @@ def test_what_is_no_finished_run(make_run: Maker, spoil: Callable[[Path], object
     with pytest.raises((ConfigError, RunError), match=words) as fault:
         find_model([folder])
     assert str(folder) in str(fault.value)
-
-
-@pytest.mark.parametrize(("key", "value"), [("channels", 0), ("channels", "1"), ("axis", 3), ("volumes", 1)])
-def test_values_that_training_never_writes(make_run: Maker, key: str, value: object) -> None:
-    folder = make_run(**{key: value} if key != "channels" else {})
-    content = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps({**content, key: value}))
-    with pytest.raises(RunError, match="does not hold"):
-        find_model([folder])
 
 
 def test_all_faulty_runs_are_told(make_run: Maker, tmp_path: Path) -> None:
@@ -174,3 +128,39 @@ def test_the_digest_follows_a_plugins_code(make_run: Maker, tmp_path: Path) -> N
     with (tmp_path / "truthful.py").open("a") as file:
         file.write("# changed\n")
     assert model.digest() != before
+
+
+def chosen(a: str, b: str = "none") -> dict[str, Any]:
+    """What a run of `make_run` keeps of the post-processing that was chosen for its two classes."""
+    values = {name: {"chosen": one, "scans": 3, "dice": {}} for name, one in (("a", a), ("b", b))}
+    return {"inference": {"postprocess": "auto"}, "postprocess": values}
+
+
+def test_chosen_rules_are_those_of_most_members(make_run: Maker) -> None:
+    largest, filled = PostprocessRule(largest=True), PostprocessRule(fill_holes=True)
+    one = make_run("one", **chosen("largest"))
+    two = make_run("two", **chosen("largest", "fill_holes"))
+    three = make_run("three", **chosen("none", "fill_holes"))
+    own = make_run("own", inference={"postprocess": {"b": {"largest": True}}})
+    assert find_model([one]).rules == {1: largest}
+    assert find_model([one, two, three]).rules == {1: largest, 2: filled}
+    assert find_model([one, three]).rules == {}, "no more than half"
+    assert find_model([own, two]).rules == {2: largest}, "the first one's inference section holds"
+    assert find_model([two, own]).rules == {1: largest, 2: filled}, "who chose nothing has no vote"
+    assert find_model([make_run("none")]).rules == {}
+
+
+def test_the_digest_follows_what_was_chosen(make_run: Maker) -> None:
+    models = [find_model([make_run(f"r{number}", **chosen(name))]) for number, name in enumerate(("none", "largest"))]
+    assert models[0].digest() != models[1].digest()
+
+
+def test_ranges_of_members_are_joined(make_run: Maker) -> None:
+    def ranges(least: float, most: float, parts: int) -> dict[str, Any]:
+        return {"volume": {"always": [True] * 3, "least": [1, least, None], "most": [1, most, None],
+                           "parts": [0, parts, 0]}}  # fmt: skip
+
+    runs = [make_run("one", ranges=ranges(3, 5, 2)), make_run("two", ranges=ranges(2, 4, 1))]
+    found = find_model(runs).ranges
+    assert found is not None
+    assert (found["volume"].least[1], found["volume"].most[1], found["volume"].parts[1]) == (2, 5, 2)

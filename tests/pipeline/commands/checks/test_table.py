@@ -18,7 +18,7 @@ def case(name: str) -> Case:
 def facts(name: str, voxels: list[int], orientation: str = "RAS") -> CaseFacts:
     return CaseFacts(
         name, (4, 5, 6), (1.0, 1.0, 3.0), orientation, 2, 6, 0.0, 99.0, 12.5, np.array(voxels), np.array([6, 2]),
-        b"", b"", np.zeros(0),
+        np.array([0, 1]), b"", b"", np.zeros(0),
     )  # fmt: skip
 
 

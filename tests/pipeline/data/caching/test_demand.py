@@ -13,7 +13,8 @@ from pipeline.data.caching.demand import PlaneShape, bank_bytes, estimated_shape
 from pipeline.data.cases import Case
 from pipeline.data.facts import CaseFacts
 
-BASE = CaseFacts("", (1, 1), (1.0, 1.0), "", -1, 1, 0.0, 1.0, 0.5, np.zeros(2), np.zeros(2), b"", b"", np.zeros(0))
+NONE = np.zeros(0)
+BASE = CaseFacts("", (1, 1), (1.0, 1.0), "", -1, 1, 0.0, 1.0, 0.5, NONE, NONE, NONE, b"", b"", NONE)
 
 
 def facts(**shapes: tuple[int, ...]) -> dict[str, CaseFacts]:

@@ -46,6 +46,7 @@ known_cases = st.builds(
     mean=numbers,
     voxels=arrays(np.int64, st.integers(1, 4)),
     slices_with=arrays(np.int64, st.integers(1, 4)),
+    parts=arrays(np.int64, st.integers(1, 4)),
     digest=st.binary(max_size=16),
     label_digest=st.binary(max_size=16),
     thumbnail=arrays(st.sampled_from([np.float32, np.uint8]), array_shapes(min_dims=1, max_dims=3, min_side=0)).filter(
@@ -83,7 +84,8 @@ def test_a_damaged_memory_is_said_and_not_believed(tmp_path: Path, data: st.Data
     assert len(said) == 1 and str(path) in said[0]
 
 
-BASE = CaseFacts("a", (1, 1), (1.0, 1.0), "", -1, 1, 0.0, 1.0, 0.5, np.zeros(2), np.ones(2), b"1", b"2", np.zeros(3))
+NOTHING = np.zeros(2)
+BASE = CaseFacts("a", (1, 1), (1.0, 1.0), "", -1, 1, 0.0, 1.0, 0.5, NOTHING, NOTHING, NOTHING, b"1", b"2", np.zeros(3))
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,9 @@ def exact(name: str, digest: int) -> CaseFacts:
     """Facts of a case whose voxels are told by a number alone."""
     zeros = np.zeros(3, int)
     none = np.zeros(0, np.float32)
-    return CaseFacts(name, (8, 8), (1.0, 1.0), "", -1, 1, 0.0, 1.0, 0.5, zeros, zeros, bytes([digest]), b"", none)
+    return CaseFacts(
+        name, (8, 8), (1.0, 1.0), "", -1, 1, 0.0, 1.0, 0.5, zeros, zeros, zeros, bytes([digest]), b"", none
+    )
 
 
 def test_many_pairs_are_counted(make_config: Callable[..., Any], make_case: Callable[..., Any]) -> None:
