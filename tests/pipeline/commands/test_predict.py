@@ -23,6 +23,13 @@ from pipeline.errors import ConfigError
 ROOT = Path(__file__).parents[3]
 Maker = Callable[..., Path]
 RNG = np.random.default_rng(3)
+VIEWS = """
+extends: folders.yaml
+name: views
+data: {images: images, labels: labels, classes: [background, a, b], views: [sagittal, axial], context: 1}
+splits: {kind: holdout, validation: 0.17, test: 0.34}
+network: {channels: [4, 8], deep_supervision: 1}
+"""
 SHAPES = {"p1_v": (7, 9, 5), "p2_v": (6, 8, 4), "p3_flat": (9, 13), "p4_thin": (8, 7, 1)}
 
 
@@ -117,6 +124,36 @@ def test_a_run_of_the_pipeline_predicts_its_test_cases_again(
     found = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.nii.gz")}
     assert found == {path.name: path.read_bytes() for path in (run / "predictions").glob("*.nii.gz")}
     assert len(found) == 8
+
+
+@pytest.mark.parametrize("cache", ["ram", "disk"])
+def test_a_run_of_several_views_predicts_its_test_cases_again(
+    run_pipeline: Callable[..., int], project: Path, tmp_path: Path, cache: str
+) -> None:
+    labels = {f"p{number}": RNG.integers(0, 3, (8, 7, 6)) for number in range(6)}
+    for number, (name, label) in enumerate(labels.items()):
+        turn = ("RAS", "LIP", "PSR")[number % 3]
+        image = nib.load(write(tmp_path / "images" / f"{name}.nii.gz", label, turn=turn))
+        mask = nib.Nifti1Image(image.get_fdata().round().clip(0, 2).astype(np.uint8), image.affine)  # type: ignore[attr-defined]
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        nib.save(mask, tmp_path / "labels" / f"{name}.nii.gz")
+    (project / "configs/views.yaml").write_text(VIEWS, encoding="utf-8")
+    run = tmp_path / "run"
+    assert run_pipeline(project / "configs/views.yaml", "--set", f"data.cache={cache}", "--out", run) == 0
+    log = (run / "log.txt").read_text()
+    # Two views of 8 x 7 x 6 voxels in RAS, sagittal (8) and axial (6), of the 3 training and 1 validation cases.
+    assert f"prepared {4 * (8 + 6)} slices" in log
+    tested = sorted((run / "predictions").glob("*.nii.gz"))
+    assert len(tested) == 2
+    own = tmp_path / "own"
+    own.mkdir()
+    for path in tested:
+        shutil.copy(tmp_path / "images" / path.name, own)
+    shutil.rmtree(tmp_path / "images")
+    shutil.rmtree(tmp_path / "labels")
+    assert main(["--run", f"{run}", "--images", f"{own}", "--out", f"{tmp_path / 'out'}", "--device", "cpu"]) == 0
+    for path in tested:
+        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_the_weights_are_those_of_the_checkpoint(

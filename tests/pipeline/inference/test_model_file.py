@@ -56,6 +56,17 @@ def test_what_training_writes_is_read_back(
     assert ranges.most.tolist() == [volume * (6 if volumes else 2) for volume in (9, 3, 2)]
 
 
+def test_files_that_keep_their_orientation_are_cut_along_the_same_axis_of_theirs(
+    make_run: Maker, make_config: Callable[..., Any], make_case: Callable[..., Any]
+) -> None:
+    # The first axis of the file points to the head, and is not turned to the third.
+    folder, case = make_run(data={"orientation": "file"}), make_case("a", further=(Path("b"),))
+    config = make_config(data={"orientation": "file"})
+    write_model_file(folder, config, [case], {"a": facts_of((4, 5, 6), "SRP", 0)}, [case])
+    options = find_model([folder]).first.options
+    assert (options.axis, options.reorient) == (0, False)
+
+
 def test_the_ranges_are_of_the_cases_that_were_trained_on(
     make_run: Maker, make_config: Callable[..., Any], make_case: Callable[..., Any]
 ) -> None:
