@@ -235,16 +235,21 @@ def test_the_model_is_loaded_once_whatever_happens_to_the_cases(
 ) -> None:  # fmt: skip
     from pipeline.commands import predicting
 
-    loaded: list[Path] = []
+    seen: list[Path] = []
     load = predicting.load_checkpoint
-    monkeypatch.setattr(predicting, "load_checkpoint", lambda path: (loaded.append(path), load(path))[1])
+
+    def noting(path: Path) -> dict[str, Any]:
+        seen.append(path)
+        return load(path)
+
+    monkeypatch.setattr(predicting, "load_checkpoint", noting)
     for number in (1, 3, 5):
         (tmp_path / f"images/p{number}_broken.nii.gz").write_bytes(b"no image")
     runs = [make_run(), make_run("other")]
     assert predict("--run", runs[0], "--run", runs[1]) == 2
     assert len(failures(tmp_path)) == 3
     check(tmp_path, images)
-    assert loaded == [run / "checkpoints/best.pt" for run in runs]
+    assert seen == [run / "checkpoints/best.pt" for run in runs]
 
 
 @pytest.mark.parametrize(
