@@ -272,11 +272,11 @@ def test_the_model_is_loaded_once_whatever_happens_to_the_cases(
 ) -> None:  # fmt: skip
     from pipeline.commands import predicting
 
-    loaded: list[Path] = []
+    seen: list[Path] = []
     load = predicting.load_checkpoint
 
     def noting(path: Path) -> dict[str, Any]:
-        loaded.append(path)
+        seen.append(path)
         return load(path)
 
     monkeypatch.setattr(predicting, "load_checkpoint", noting)
@@ -286,7 +286,7 @@ def test_the_model_is_loaded_once_whatever_happens_to_the_cases(
     assert predict("--run", runs[0], "--run", runs[1]) == 2
     assert len(failures(tmp_path)) == 3
     check(tmp_path, images)
-    assert loaded == [run / "checkpoints/best.pt" for run in runs]
+    assert seen == [run / "checkpoints/best.pt" for run in runs]
 
 
 @pytest.mark.parametrize(
