@@ -130,14 +130,14 @@ class Checkpoints:
         self._next.unlink(missing_ok=True)
         there, why = self._best_there()
         if saved["best"] is None and saved["state"]["best_epoch"]:
-            self._kept = self._of_format_1(there, saved["state"]["best_epoch"])
+            self._kept = self._of_format_1(there, path, saved["state"]["best_epoch"])
             return
         self._kept = saved["best"]
         if self._kept is None:
             self._best.unlink(missing_ok=True)  # of an epoch that is trained again
         elif there is None or not _same(there, self._kept):
             why = why or f"is of epoch {there['epoch'] if there else '?'}"
-            self._say(f"{self._best.name}: {why}: put back from {self._last.name}, as of epoch {self._kept['epoch']}")
+            self._say(f"{self._best.name}: {why}: put back from {path.name}, as of epoch {self._kept['epoch']}")
             save_checkpoint(self._best, self._kept)
 
     def _best_there(self) -> tuple[dict[str, Any] | None, str]:
@@ -149,10 +149,10 @@ class Checkpoints:
         except DamagedCheckpoint as fault:
             return None, fault.what
 
-    def _of_format_1(self, there: dict[str, Any] | None, epoch: int) -> dict[str, Any]:
+    def _of_format_1(self, there: dict[str, Any] | None, path: Path, epoch: int) -> dict[str, Any]:
         if there is None or there.get("epoch") != epoch:
             raise RunError(
-                f"is not that of epoch {epoch}, which {self._last.name} (of format 1) names as the best",
+                f"is not that of epoch {epoch}, which {path.name} (of format 1) names as the best",
                 where=str(self._best), remedy="Put it back from a copy, or start a new run without --resume",
             )  # fmt: skip
         return {name: there[name] for name in ("network", "epoch", "validation_dice")}

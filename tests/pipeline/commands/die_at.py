@@ -15,6 +15,7 @@ line: how it ended (its exit code, or minus the signal) and how many events it c
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -112,4 +113,5 @@ if __name__ == "__main__":
     outcome.save_plots = lambda content, folder: outcome.write_text(folder / "loss_plot.png", "not drawn")
     outcome.render_report = lambda content: "not drawn"
     assert threading.active_count() == 1
+    gc.freeze()  # what was imported is not looked through for garbage, page after copied page, in every child
     serve()
