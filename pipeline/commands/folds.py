@@ -22,6 +22,7 @@ from pipeline.inference.scans import prediction_path
 from pipeline.inference.trained import write_model_facts
 from pipeline.runs import RunLog, create_fold_folder, write_text
 from pipeline.training.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
+from pipeline.training.saving import Checkpoints
 from pipeline.training.state import TrainingState
 
 _COUNTS = "counts.pt"
@@ -157,6 +158,8 @@ def _tested(intake: Intake, folder: Path, say: Callable[[str], None]) -> Trained
         return None
     if not state.finished or not all(_measured(one) for one in saved):
         return None  # of a version that kept other counts, or measured less: its cases are predicted again
+    kept = Checkpoints(checkpoints, say)
+    kept.settle(*kept.newest())  # best.pt is what bin/predict will need
     return Trained(intake, state, [_counts(one) for one in saved])
 
 

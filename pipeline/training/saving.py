@@ -68,8 +68,10 @@ class Checkpoints:
                 os.replace(self._last, self._previous)
             os.replace(self._next, self._last)
         except OSError as error:
-            raise RunError(f"cannot be moved ({error.strerror}); the checkpoints before it are whole",
-                           where=str(self._next), remedy="Mend the folder's rights, then --resume") from error  # fmt: skip
+            raise RunError(
+                f"cannot be moved ({error.strerror}); the checkpoints before it are whole", where=str(self._next),
+                remedy="Mend the folder's rights, then go on with --resume",
+            ) from error  # fmt: skip
         self._is_whole = True
 
     def save_best(self, weights: Mapping[str, torch.Tensor], epoch: int, dice: float) -> None:

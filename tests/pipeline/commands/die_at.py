@@ -64,7 +64,7 @@ class Death:
             self.come()
             return step(*arguments, **more)
 
-        os.fsync = dying_fsync
+        os.fsync = dying_fsync  # type: ignore[assignment]
         OptimizerStep.__call__ = dying_step  # type: ignore[method-assign]
         sys.addaudithook(self.hear)
 

@@ -128,7 +128,13 @@ def test_a_damaged_newest_falls_back_and_says_so(tmp_path: Path, how: str) -> No
     path = tmp_path / "last.pt"
     whole = bytearray(path.read_bytes())
     whole[whole.index(torch.full((3,), 4.0).numpy().tobytes())] ^= 1
-    path.write_bytes({"cut": whole[:-9], "empty": b"", "zeros": bytes(len(whole)), "flipped": whole}[how])
+    damages: dict[str, bytes] = {
+        "cut": bytes(whole[:-9]),
+        "empty": b"",
+        "zeros": bytes(len(whole)),
+        "flipped": bytes(whole),
+    }
+    path.write_bytes(damages[how])
     training = Training(tmp_path)
     assert training.go_on() == 3
     (line,) = training.said
