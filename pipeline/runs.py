@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError, RunError
+from pipeline.run_content import PARTS, UNFINISHED, is_unborn, never_trained
 
 _PACKAGES = ("torch", "monai", "numpy", "nibabel", "scikit-image", "scipy", "matplotlib", "pydantic")
 _LEAST_FREE_BYTES = 100_000_000
@@ -46,13 +47,13 @@ def create_run_folder(project_root: Path, name: str, out: Path | None = None) ->
     try:
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
-            if any(out.iterdir()) and not _never_trained(out):
+            if not is_unborn(out) and not never_trained(out):
                 raise ConfigError("the folder of --out is not empty", where=str(out),
                                   remedy="Name a new one, or go on with the run in it by --resume")  # fmt: skip
             folder = out.resolve()
         else:
             folder = _next_numbered(project_root / "runs" / name)
-        for part in ("checkpoints", "predictions", "evaluation", "plots"):
+        for part in PARTS:
             (folder / part).mkdir(exist_ok=True)
         write_text(folder / "log.txt", "")
     except OSError as error:
@@ -87,7 +88,7 @@ def create_fold_folder(folder: Path, number: int, config_text: str) -> Path:
 def discard_untrained(folder: Path) -> None:
     """Remove a numbered run that was refused before it was trained, so that `latest` is a run worth going on with."""
     latest = folder.parent / "latest"
-    if not latest.is_symlink() or not re.fullmatch(r"\d{3,}", folder.name) or not _never_trained(folder):
+    if not latest.is_symlink() or not re.fullmatch(r"\d{3,}", folder.name) or not never_trained(folder):
         return
     shutil.rmtree(folder)
     left = sorted(path for path in folder.parent.iterdir() if re.fullmatch(r"\d{3,}", path.name))
@@ -95,17 +96,6 @@ def discard_untrained(folder: Path) -> None:
         _point_latest(left[-1])
     else:
         latest.unlink()
-
-
-def _never_trained(folder: Path) -> bool:
-    """Whether a folder is a run that ended, for its data say, before there was anything to keep."""
-    folds = [path for path in folder.iterdir() if re.fullmatch(r"fold_\d+", path.name)]
-    names = {path.name for path in folder.iterdir()} - {fold.name for fold in folds}
-    parts = {"checkpoints", "predictions", "evaluation", "plots"}
-    if not {"config.yaml", "log.txt"} <= names <= {"config.yaml", "log.txt", "split.json", *parts}:
-        return False
-    kept = [file for part in parts & names for file in (folder / part).iterdir() if file.suffix != ".json"]
-    return not kept and all(_never_trained(fold) for fold in folds)
 
 
 def _check_space(folder: Path) -> None:
@@ -118,13 +108,15 @@ def _check_space(folder: Path) -> None:
 def existing_run_folder(project_root: Path, name: str, out: Path | None = None) -> Path:
     """The folder of a run to go on with: `out`, or the newest of that name.
 
+    One that was killed before its ``config.yaml`` was written has a folder without it.
+
     Raises
     ------
     ConfigError
         When there is none.
     """
     folder = (project_root / "runs" / name / "latest" if out is None else out).resolve()
-    if not (folder / "config.yaml").is_file():
+    if not (folder / "config.yaml").is_file() and not (folder.is_dir() and is_unborn(folder)):
         raise ConfigError("no run to resume here", where=str(folder), remedy="Start one without --resume")
     return folder
 
@@ -149,7 +141,7 @@ def _point_latest(folder: Path) -> None:
     fresh.replace(folder.parent / "latest")
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that it appears whole or not at all.
 
     Raises
@@ -158,7 +150,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         When it cannot be written; what stood there before is untouched.
     """
     # Not the file's own name with something added: that could be longer than a name may be.
-    fresh = path.parent / f".part-{os.getpid()}-{secrets.token_hex(6)}"
+    fresh = path.parent / f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(6)}"
     try:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
             file.write(content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from pipeline.inference.choosing import Choices, rules_of
 from pipeline.inference.model_file import read_choices, write_model_file
 from pipeline.inference.scans import prediction_path
 from pipeline.runs import RunLog, create_fold_folder, write_text
-from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.training.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
+from pipeline.training.saving import Checkpoints
 from pipeline.training.state import TrainingState
 
 _COUNTS = "counts.pt"
@@ -80,10 +81,11 @@ def train_and_test(
         When a signal asked for it; what is needed to go on has been saved.
     """
     keep_to_data(folder, intake, resume=resume)
-    done = _tested(intake, folder) if resume else None
+    done = _tested(intake, folder, log.say) if resume else None
     if done is not None:
         log.say("was trained and tested before")
         return done
+    (folder / "checkpoints" / _COUNTS).unlink(missing_ok=True)  # never older than the training that goes on
     of_fold = f", {name}" if name else ""
     network = network_for(intake.dataset, device)  # before the cache is filled: it may refuse its parameters
     check_test_crop(intake)
@@ -151,18 +153,25 @@ def write_evaluation(evaluation: aggregation.Evaluation, folder: Path) -> None:
     write_text(folder / "summary.json", tables.summary_json(evaluation))
 
 
-def _tested(intake: Intake, folder: Path) -> Trained | None:
+def _tested(intake: Intake, folder: Path, say: Callable[[str], None]) -> Trained | None:
     """What a network that was trained and tested left in its folder; None where it did not come that far."""
     checkpoints = folder / "checkpoints"
-    if not (checkpoints / _COUNTS).exists():
+    if not all((checkpoints / name).exists() for name in (_COUNTS, "last.pt")):
         return None
-    saved = load_checkpoint(checkpoints / _COUNTS)["counts"]
-    if not all(_measured(one) for one in saved):
+    try:
+        state = TrainingState(**load_checkpoint(checkpoints / "last.pt")["state"])
+    except DamagedCheckpoint:
+        return None  # the training says it, and goes back to the one before
+    try:
+        saved = load_checkpoint(checkpoints / _COUNTS)["counts"]
+    except DamagedCheckpoint as fault:
+        say(f"{_COUNTS}: {fault.what}: the test cases are predicted again")
+        return None
+    if not state.finished or not all(_measured(one) for one in saved):
         return None  # of a version that kept other counts, or measured less: its cases are predicted again
-    return Trained(
-        intake, TrainingState(**load_checkpoint(checkpoints / "last.pt")["state"]), [_counts(one) for one in saved],
-        read_choices(folder, intake.dataset.config),
-    )  # fmt: skip
+    kept = Checkpoints(checkpoints, say)
+    kept.settle(*kept.newest())  # best.pt is what bin/predict will need
+    return Trained(intake, state, [_counts(one) for one in saved], read_choices(folder, intake.dataset.config))
 
 
 def _measured(saved: Mapping[str, Any]) -> bool:

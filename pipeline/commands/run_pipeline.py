@@ -17,6 +17,7 @@ from pipeline.config.printed import printed_text
 from pipeline.config.resolved import differing_keys, resolved_text
 from pipeline.data.splitting.splits import split_folds
 from pipeline.errors import EXIT_DONE, ConfigError, Fault, Interrupted
+from pipeline.run_lock import sole_process
 from pipeline.runs import RunLog, create_run_folder, discard_untrained, existing_run_folder, write_text
 from pipeline.training.signals import hold_signals, interrupt_on_signals
 
@@ -50,15 +51,23 @@ def _run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
         print(printed_text(load_config(Path(arguments.config), arguments.overrides)), end="")
         return EXIT_DONE
     started = time.time()
-    dataset = open_dataset(Path(arguments.config), arguments.overrides, allow_stand_in=not arguments.no_stand_in)
-    split_folds(dataset.config, dataset.cases)  # what is wrong with the patients is told before any file is read
-    folder = _folder(dataset, arguments)
+    with interrupt_on_signals():
+        dataset = open_dataset(Path(arguments.config), arguments.overrides, allow_stand_in=not arguments.no_stand_in)
+        split_folds(dataset.config, dataset.cases)  # what is wrong with the patients is told before any file is read
+        folder = _folder(dataset, arguments)
+        with sole_process(folder):
+            table = _work(dataset, folder, command, started, resume=arguments.resume)
+    print(f"\n{table}\n\nReport: {folder / 'report.html'}")
+    return EXIT_DONE
+
+
+def _work(dataset: Dataset, folder: Path, command: Sequence[str], started: float, *, resume: bool) -> str:
+    """All that is done in the run's folder; gives the table for the terminal."""
     log = RunLog(folder / "log.txt")
     log(f"started: {shlex.join(command)}")
     print(f"{dataset.name}: {len(dataset.cases)} cases -> {folder}", file=sys.stderr)
     try:
-        with interrupt_on_signals():
-            table = _stages(dataset, folder, log, command, started, resume=arguments.resume)
+        table = _stages(dataset, folder, log, command, started, resume=resume)
     except Fault:
         discard_untrained(folder)
         raise
@@ -67,8 +76,7 @@ def _run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
         log(f"stopped by {name}")
         raise Interrupted(f"{name}; {how_to_go_on(folder)}") from None
     log("finished")
-    print(f"\n{table}\n\nReport: {folder / 'report.html'}")
-    return EXIT_DONE
+    return table
 
 
 def _stages(
@@ -105,12 +113,14 @@ def _stages(
 
 
 def _folder(dataset: Dataset, arguments: argparse.Namespace) -> Path:
-    text = resolved_text(dataset.config)
-    if not arguments.resume:
-        folder = create_run_folder(dataset.config.project_root, dataset.name, arguments.out)
+    text, root, out = resolved_text(dataset.config), dataset.config.project_root, arguments.out
+    if arguments.resume:
+        out = existing_run_folder(root, dataset.name, out)
+    if not arguments.resume or not (out / "config.yaml").exists():  # a run begins when its config is written
+        folder = create_run_folder(root, dataset.name, out)
         write_text(folder / "config.yaml", text)
         return folder
-    folder = existing_run_folder(dataset.config.project_root, dataset.name, arguments.out)
+    folder = out
     before = (folder / "config.yaml").read_text(encoding="utf-8")
     if before != text:
         raise ConfigError(

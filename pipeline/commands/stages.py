@@ -26,7 +26,7 @@ from pipeline.data.cases import Case
 from pipeline.data.crops import crop_faults
 from pipeline.data.inspection import knows_spacing
 from pipeline.data.views import View
-from pipeline.errors import ConfigError, DataError, raise_all
+from pipeline.errors import ConfigError, DataError, Interrupted, raise_all
 from pipeline.evaluation.confusion import CaseCounts
 from pipeline.inference.masks import mask_bytes
 from pipeline.inference.scans import Prediction, ScanPredictor, prediction_path
@@ -147,7 +147,7 @@ def train(
     validate = ScanDice(banks["validation"].to(device), loss, settings.inference)
     trainer = Trainer(settings, network, loss, banks["train"].to(device), validate, folder / "checkpoints", log.say)
     log(f"precision: {trainer.step.precision.name}")
-    if resume and (folder / "checkpoints" / "last.pt").exists():
+    if resume and trainer.checkpoints.exist():
         trainer.resume()
         log(f"resumed at step {trainer.state.step}")
     slices_per_step = len(banks["train"]) / trainer.steps_per_epoch
@@ -155,6 +155,8 @@ def train(
     before = round(trainer.state.step * slices_per_step)
     with stop_on_signals() as stop, stage(name, total, "slices", before) as progress:
         state = trainer.fit(progress, stop, log, lambda: write_history(folder, trainer.state.history))
+        if stop:  # it came during the last step or its validation
+            raise Interrupted(f"{stop.name} at the end of the training")
     write_history(folder, state.history)
     cost = per_sample_cost(settings.transforms.augment, state.history)
     if cost is not None:

@@ -17,13 +17,13 @@ from pipeline.data.cases import listing
 from pipeline.errors import Interrupted, RunError
 from pipeline.networks.apply import is_out_of_memory
 from pipeline.progress import Progress
-from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.training.objective import check_loss
+from pipeline.training.saving import Checkpoints
 from pipeline.training.schedule import Clock, rate_factor
 from pipeline.training.signals import StopRequest
 from pipeline.training.state import TrainingState, epoch_line, log_line
 from pipeline.training.step import LossRecord, NotFinite, OptimizerStep
-from pipeline.training.validation import ScanDice, ValidationResult
+from pipeline.training.validation import ScanDice
 
 
 class Trainer:
@@ -53,6 +53,8 @@ class Trainer:
     ----------
     step
         What trains the network, a batch at a time.
+    checkpoints
+        Where it is saved.
     state
         Where the training is.
     budget_seconds
@@ -70,7 +72,8 @@ class Trainer:
         self, settings: Settings, network: nn.Module, loss: nn.Module, bank: Slices, validate: ScanDice, folder: Path,
         say: Callable[[str], None] = warnings.warn,
     ) -> None:  # fmt: skip
-        self.settings, self.bank, self.validate, self.folder = settings, bank, validate, folder
+        self.settings, self.bank, self.validate = settings, bank, validate
+        self.checkpoints = Checkpoints(folder, say)
         training = settings.training
         device = next(network.parameters()).device
         check_loss(loss, bank.classes, device)
@@ -224,7 +227,7 @@ class Trainer:
         result = self.validate(kept)
         if result.mean > self.state.best_mean:
             self.state.best_mean, self.state.best_epoch = result.mean, self.state.epoch
-            self._save_best(kept, result)
+            self.checkpoints.save_best(kept.state_dict(), self.state.epoch, result.mean)
         classes = self.settings.data.classes[1:]
         return {
             "validation_loss": result.loss,
@@ -232,16 +235,10 @@ class Trainer:
             **{f"dice_{name}": float(value) for name, value in zip(classes, result.dice, strict=True)},
         }
 
-    def _save_best(self, kept: nn.Module, result: ValidationResult) -> None:
-        save_checkpoint(
-            self.folder / "best.pt",
-            {"network": kept.state_dict(), "epoch": self.state.epoch, "validation_dice": result.mean},
-        )
-
     def _save_last(self) -> None:
         self._look()
         self.state.seconds = self._saved = self.clock.seconds
-        save_checkpoint(self.folder / "last.pt", {**self.step.state(), "state": dict(vars(self.state))})
+        self.checkpoints.save({**self.step.state(), "state": dict(vars(self.state))})
 
     def _save_in_time(self) -> None:
         """Save within a long epoch, too, so that no crash costs more than a few minutes."""
@@ -249,18 +246,21 @@ class Trainer:
             self._save_last()
 
     def resume(self) -> None:
-        """Go back to where ``last.pt`` was written.
+        """Go back to where the newest checkpoint that is whole was written.
+
+        What came after it is trained again: to the same bits, but for a budget of time, which goes on with what was
+        left of it then (the seconds between that checkpoint and a crash are not counted).
 
         Raises
         ------
         RunError
-            When it is missing, damaged, or of another network.
+            When there is none, or it is of another network.
         """
-        path = self.folder / "last.pt"
-        saved = load_checkpoint(path)
+        path, saved = self.checkpoints.newest()
         try:
             self.step.restore(saved)
             self.state = TrainingState(**saved["state"])
         except (RuntimeError, AttributeError, KeyError, ValueError, TypeError) as error:
             raise RunError(f"the checkpoint is of another network: {error}", where=str(path),
                            remedy="Resume with the config that the run was started with") from error  # fmt: skip
+        self.checkpoints.settle(path, saved)

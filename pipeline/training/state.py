@@ -17,7 +17,7 @@ class TrainingState:
     batch
         Batches of the present epoch that are done.
     seconds
-        Spent in training so far, earlier sessions included.
+        Spent in training so far, earlier sessions included; of one that was killed, until its last checkpoint.
     best_mean, best_epoch
         The highest mean validation Dice and the epoch (from 1) that reached it.
     history
