@@ -100,7 +100,8 @@ def discard_untrained(folder: Path) -> None:
 def _never_trained(folder: Path) -> bool:
     """Whether a folder is a run that ended, for its data say, before there was anything to keep."""
     folds = [path for path in folder.iterdir() if re.fullmatch(r"fold_\d+", path.name)]
-    names = {path.name for path in folder.iterdir()} - {fold.name for fold in folds}
+    logs = {path.name for path in folder.iterdir() if re.fullmatch(r"log-rank\d+\.txt", path.name)}
+    names = {path.name for path in folder.iterdir()} - {fold.name for fold in folds} - logs
     parts = {"checkpoints", "predictions", "evaluation", "plots"}
     if not {"config.yaml", "log.txt"} <= names <= {"config.yaml", "log.txt", "split.json", *parts}:
         return False

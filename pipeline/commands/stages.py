@@ -18,10 +18,10 @@ from pipeline.commands.counting import CountingRules, PredictedCase, count_cases
 from pipeline.commands.dataset import Dataset
 from pipeline.commands.intake import Intake
 from pipeline.config.prediction import mirror_axes, postprocess_rules
-from pipeline.data.caching.caches import prepared_slices
+from pipeline.data.caching.caches import check_memory, prepared_slices
 from pipeline.data.caching.prepared import Preparation, sample_of
 from pipeline.data.caching.slices import Slices
-from pipeline.data.cases import Case
+from pipeline.data.cases import Case, reading_order, scan_key
 from pipeline.data.crops import crop_faults
 from pipeline.data.inspection import knows_spacing
 from pipeline.errors import ConfigError, raise_all
@@ -34,6 +34,7 @@ from pipeline.runs import RunLog, write_bytes, write_json, write_text
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.loop import Trainer, TrainingState
 from pipeline.training.objective import build_loss
+from pipeline.training.parallel import ALONE, Ranks
 from pipeline.training.signals import stop_on_signals
 from pipeline.training.validation import ScanDice
 from transforms.chain import PrepareChain
@@ -71,7 +72,9 @@ def _plugin_marks(intake: Intake) -> list[str]:
     return [plugin_digest(config.locate(text)) for text in config.settings.plugins]
 
 
-def prepare(intake: Intake, name: str, cases: Sequence[Case], say: Callable[[str], None] | None = None) -> Slices:
+def prepare(
+    intake: Intake, name: str, cases: Sequence[Case], say: Callable[[str], None] | None = None, ranks: Ranks = ALONE
+) -> Slices:
     """Run the prepare chain over cases, unless their slices are kept on disk.
 
     Parameters
@@ -84,11 +87,16 @@ def prepare(intake: Intake, name: str, cases: Sequence[Case], say: Callable[[str
         Of one side.
     say
         Takes what the user should know; else it is shown with the progress.
+    ranks
+        The processes that each need the slices. What is kept on disk, the first one prepares for all.
     """
     config, options = intake.dataset.config, intake.dataset.options
     data, chain = intake.settings.data, PrepareChain(intake.settings.transforms.prepare, options)
-    job = Preparation(chain, tuple(cases), intake.facts, options, len(data.classes), data.context)
-    with stage(f"prepare {name}", len(cases), "cases") as progress:
+    processes = 1 if data.cache == "disk" else ranks.local_count
+    job = Preparation(chain, tuple(cases), intake.facts, options, len(data.classes), data.context, processes)
+    if processes > 1 and data.cache == "ram":
+        ranks.from_first(lambda: check_memory(config, job))
+    with ranks.first_alone(data.cache == "disk"), stage(f"prepare {name}", len(cases), "cases") as progress:
         return prepared_slices(config, job, progress.advance, say or progress.write)
 
 
@@ -115,9 +123,9 @@ def network_for(dataset: Dataset, device: torch.device) -> nn.Module:
 
 def train(
     intake: Intake, network: nn.Module, banks: dict[str, Slices], folder: Path, device: torch.device, log: RunLog,
-    *, resume: bool, name: str = "train",
+    *, resume: bool, name: str = "train", ranks: Ranks = ALONE,
 ) -> TrainingState:  # fmt: skip
-    """Train; the network ends with the weights that were best on the validation patients.
+    """Train; the network ends, in every process, with the weights that were best on the validation patients.
 
     Raises
     ------
@@ -127,19 +135,26 @@ def train(
     settings = intake.settings
     voxels = np.sum([intake.facts[case.id].voxels for case in intake.split.train], axis=0)
     loss = build_loss(settings.loss, voxels).to(device)
-    validate = ScanDice(banks["validation"].to(device), loss, settings.inference)
-    trainer = Trainer(settings, network, loss, banks["train"].to(device), validate, folder / "checkpoints", log.say)
+    validate = ScanDice(banks["validation"].to(device), loss, settings.inference, ranks)
+    bank, checkpoints = banks["train"].to(device), folder / "checkpoints"
+    trainer = Trainer(settings, network, loss, bank, validate, checkpoints, log.say, ranks)
     log(f"precision: {trainer.step.precision.name}")
-    if resume and (folder / "checkpoints" / "last.pt").exists():
+    if ranks.from_first(lambda: resume and (checkpoints / "last.pt").exists()):
         trainer.resume()
         log(f"resumed at step {trainer.state.step}")
+
+    def keep_history() -> None:
+        if ranks.is_first:
+            write_history(folder, trainer.state.history)
+
     slices_per_step = len(banks["train"]) / trainer.steps_per_epoch
     total = None if trainer.budget_seconds is not None else round(trainer.total_steps * slices_per_step)
     before = round(trainer.state.step * slices_per_step)
     with stop_on_signals() as stop, stage(name, total, "slices", before) as progress:
-        state = trainer.fit(progress, stop, log, lambda: write_history(folder, trainer.state.history))
-    write_history(folder, state.history)
-    network.load_state_dict(load_checkpoint(folder / "checkpoints" / "best.pt")["network"])
+        state = trainer.fit(progress, stop, log, keep_history)
+    keep_history()
+    ranks.wait()  # for the first one, which writes
+    network.load_state_dict(load_checkpoint(checkpoints / "best.pt")["network"])
     return state
 
 
@@ -155,11 +170,12 @@ def write_history(folder: Path, history: Sequence[dict[str, Any]]) -> None:
 
 def predict_and_count(
     intake: Intake, network: nn.Module, device: torch.device, predictions: Path, say: Callable[[str], None],
-    name: str = "predict",
+    name: str = "predict", ranks: Ranks = ALONE,
 ) -> list[CaseCounts]:  # fmt: skip
     """Predict the test cases, write their masks, and count them against their labels on the original grid.
 
-    The distances between their surfaces are measured as well, while the next cases are predicted.
+    The distances between their surfaces are measured as well, while the next cases are predicted. Several processes
+    share the scans among them; every one gets all counts, in the order in which one process gives them.
 
     Parameters
     ----------
@@ -174,10 +190,13 @@ def predict_and_count(
     say
         Is told in a sentence when memory did not suffice, and how it goes on.
     name
-        Of the stage, where its progress is shown.
+        Of the stage, where its progress is shown: that of the first process's share.
+    ranks
+        The processes, each with the same network.
     """
     config = intake.dataset.config
-    settings, options, cases = config.settings, intake.dataset.options, intake.split.test
+    settings, options = config.settings, intake.dataset.options
+    cases = _of_scans(intake.split.test, ranks)
     chain = PrepareChain(settings.transforms.prepare, options, keys=("image",))
     predictor = ScanPredictor(
         network, chain, device, settings.data.context, settings.inference, say=say, mirror=mirror_axes(settings),
@@ -186,12 +205,21 @@ def predict_and_count(
     rules = CountingRules(
         options, len(settings.data.classes), knows_spacing(config), settings.evaluation.tolerance_mm
     )  # fmt: skip
-    workers = min(_MOST_WORKERS, settings.training.threads or os.cpu_count() or 1)
+    workers = max(1, min(_MOST_WORKERS, settings.training.threads or os.cpu_count() or 1) // ranks.local_count)
     with stage(name, sum(intake.facts[case.id].slices for case in cases), "slices") as progress:
-        return count_cases(
+        counts = count_cases(
             _written(predictor(cases), predictions), len(cases), rules, workers,
             lambda counts: progress.advance(len(counts.slices)), say,
         )  # fmt: skip
+    by_case = {one.case: one for share in ranks.gathered(counts) for one in share}
+    return [by_case[case.id] for case in sorted(intake.split.test, key=reading_order)]
+
+
+def _of_scans(cases: Sequence[Case], ranks: Ranks) -> list[Case]:
+    """A process's share of some cases: whole scans, the slices of which may be each other's neighbours."""
+    scans = list(dict.fromkeys(scan_key(case) for case in sorted(cases, key=reading_order)))
+    own = set(ranks.dealt(scans))
+    return [case for case in cases if scan_key(case) in own]
 
 
 def _written(predicted: Iterable[Prediction], folder: Path) -> Iterator[PredictedCase]:

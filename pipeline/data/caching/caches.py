@@ -61,17 +61,32 @@ def needed_bytes(job: Preparation) -> int:
 
 def _threads(job: Preparation, most: int | None = None, reserved: int = 0) -> int:
     """How many cases may be prepared at once."""
-    return thread_count(working_bytes((job.facts[case.id] for case in job.cases), job.shape_of), most, reserved)
+    count = thread_count(working_bytes((job.facts[case.id] for case in job.cases), job.shape_of), most, reserved)
+    return max(1, count // job.processes)
+
+
+def check_memory(config: Config, job: Preparation) -> int:
+    """About how many bytes the prepared slices of some cases take in memory, of one process.
+
+    Raises
+    ------
+    RunError
+        When they are not free, as often as there are processes.
+    """
+    each, free = needed_bytes(job), available_bytes()
+    needed, often = each * job.processes, f" in each of {job.processes} processes" if job.processes > 1 else ""
+    if free is not None and needed > free:
+        raise RunError(
+            f"the prepared slices of {len(job.cases)} cases need about {in_words(each)} ({each} bytes) of memory"
+            f"{often}, and {in_words(free)} ({free} bytes) are free", where=config.where("data", "cache"),
+            remedy="Keep them on disk with --set data.cache=disk",
+        )  # fmt: skip
+    return each
 
 
 def _in_memory(config: Config, job: Preparation, progress: Tell, say: Say) -> Slices:
-    needed, free = needed_bytes(job), available_bytes()
-    if free is not None and needed > free:
-        raise RunError(
-            f"the prepared slices of {len(job.cases)} cases need about {in_words(needed)} ({needed} bytes) of memory, "
-            f"and {in_words(free)} ({free} bytes) are free", where=config.where("data", "cache"),
-            remedy="Keep them on disk with --set data.cache=disk",
-        )  # fmt: skip
+    # Of several processes, some have taken memory by now: it was looked at before they began.
+    needed = check_memory(config, job) if job.processes == 1 else needed_bytes(job)
     samples = prepare_cases(job.chain, job.cases, progress, _threads(job, reserved=needed))
     raise_all(crop_faults(job.chain, job.cases, job.facts, job.options, lambda number: samples[number]["image"]))
     return SliceBank(job.cases, samples, job.classes, job.context, samples.drop)
