@@ -226,13 +226,10 @@ class Ranks:
         on_gpu = device.type == "cuda"
         if on_gpu:
             nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        # The buffers need no message a step: what BatchNorm keeps in them is used when it is validated, not before.
-        return nn.parallel.DistributedDataParallel(
-            network, device_ids=[device] if on_gpu else None, broadcast_buffers=False
-        )  # fmt: skip
+        return nn.parallel.DistributedDataParallel(network, device_ids=[device] if on_gpu else None)
 
     def follow_first(self, buffers: Iterable[torch.Tensor]) -> None:
-        """Give all processes the buffers of the first: the statistics of BatchNorm."""
+        """Give all processes the buffers of the first, which each step has changed: the statistics of BatchNorm."""
         if self.count == 1:
             return
         import torch.distributed as dist

@@ -109,6 +109,6 @@ class ScanDice:
             reference.append(batch["label"].flatten().long())
         # Slices may differ in size: to the metric, a scan is one row of class indices, (1, 1, voxels).
         metric = DiceMetric(include_background=False, reduction="none", num_classes=classes)
-        metric(y_pred=torch.cat(predicted)[None, None], y=torch.cat(reference)[None, None])
-        scores = torch.as_tensor(metric.get_buffer())[0]
-        return loss / sum(len(indices) for indices in batches), scores.double().cpu().numpy()
+        # Its buffer is not used: MONAI fills it with what other processes are at, who may be at nothing.
+        scores = metric(y_pred=torch.cat(predicted)[None, None], y=torch.cat(reference)[None, None])
+        return loss / sum(len(indices) for indices in batches), torch.as_tensor(scores)[0].double().cpu().numpy()
