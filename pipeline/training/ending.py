@@ -88,7 +88,7 @@ class Ending:
         finally:
             self._leave()
             if failed:
-                self._linger()
+                self._part()
 
     def _told(self, code: int) -> int | None:
         """The exit code of the process that was first to say that it ends; None where that is this one."""
@@ -107,15 +107,25 @@ class Ending:
 
         if dist.is_initialized():
             dist.destroy_process_group()
-            with suppress(RuntimeError):
-                self.store.add("left", 1)
 
-    def _linger(self) -> None:
-        """Wait until all have left, for some seconds at most: who works on without a message will see it later."""
+    def _part(self) -> None:
+        """Wait until all have seen that the run ends, for some seconds at most: who works on will see it later.
+
+        The first process, which may be the one that keeps the store, goes last.
+        """
         until = time.monotonic() + _LINGER_S
         with suppress(RuntimeError):
-            while self.store.add("left", 0) < self.count and time.monotonic() < until:
-                time.sleep(0.02)
+            self.store.add("left", 1)
+            self._await("left", self.count, until)
+            if self.rank:
+                self.store.add("gone", 1)
+            else:
+                self._await("gone", self.count - 1, until)
+
+    def _await(self, name: str, count: int, until: float) -> None:
+        """Wait until a counter of the store has come to a number, or the time is over."""
+        while self.store.add(name, 0) < count and time.monotonic() < until:
+            time.sleep(0.02)
 
 
 def _explained(error: BaseException) -> Fault | None:

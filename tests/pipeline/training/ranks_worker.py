@@ -16,6 +16,7 @@ from torch import nn
 from pipeline.errors import ConfigError, Fault, Interrupted, RunError
 from pipeline.networks.apply import Window
 from pipeline.progress import Progress
+from pipeline.training import ending
 from pipeline.training.loop import Trainer
 from pipeline.training.objective import build_loss
 from pipeline.training.parallel import ALONE, Ranks
@@ -134,4 +135,5 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    ending._LINGER_S = 0.5  # the other is killed, and will not say that it has left
     main(Path(sys.argv[1]))
