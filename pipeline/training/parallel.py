@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, RunError
 from pipeline.training.ending import Ending
+from pipeline.training.signals import hold_signals
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["ALONE", "Ranks"]
 
 T = TypeVar("T")
+_UNTIL_ALL_ARE_HERE = timedelta(minutes=30)
 _PATIENCE = timedelta(hours=12)  # the first process may read and prepare for long while the others wait
 
 
@@ -81,14 +83,30 @@ class Ranks:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Join the others, and part from them at the end: a fault of one ends all, and is told once; see `Ending`."""
+        """Join the others, and part from them at the end: a fault of one ends all, and is told once; see `Ending`.
+
+        Raises
+        ------
+        RunError
+            When they do not come, or one has gone without a word.
+        Elsewhere
+            In place of an error, where another process tells what happened.
+        """
         if self.count == 1:
             yield
             return
-        import torch
-        import torch.distributed as dist
+        with hold_signals():
+            import torch
+            import torch.distributed as dist
 
-        store, _, _ = next(iter(dist.rendezvous("env://", timeout=_PATIENCE)))
+        try:
+            store, _, _ = next(iter(dist.rendezvous("env://", timeout=_UNTIL_ALL_ARE_HERE)))
+        except RuntimeError as error:
+            where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+            raise RunError(
+                f"the {self.count} processes did not meet ({str(error).splitlines()[0]:.200})", where=where,
+                remedy="Start all of them, with a free port of a machine that they reach",
+            ) from error  # fmt: skip
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
         ending = Ending(store, self.rank, self.count)
         with ending.told_once():

@@ -60,6 +60,12 @@ def fit(trainer: Trainer, stop: StopRequest | None = None) -> dict[str, Any]:
     return {"weights": trainer.step.network.state_dict(), "history": state.history}
 
 
+def with_training(given: dict[str, Any], **changes: Any) -> Any:
+    """The settings, with other values of the training."""
+    settings = given["settings"]
+    return settings.model_copy(update={"training": settings.training.model_copy(update=changes)})
+
+
 def refused(kind: type[Exception], body: Any) -> str:
     """The text of the error that something ends in."""
     try:
@@ -105,12 +111,13 @@ def found(ranks: Ranks, given: dict[str, Any], folder: Path) -> dict[str, Any]:
     told["resumed_at"] = resumed.state.step
     told["resumed"] = fit(resumed)
 
+    timed = {**given, "settings": with_training(given, epochs=10_000, budget="0.5s", validate_every=7, patience=3)}
+    told["timed_steps"] = fit(trainer_of(timed, folder / "timed", ranks))["history"][-1]["step"]
+
     bad = trainer_of(given, folder / "nan", ranks, NanFor(ranks.rank == 1))
     told["nan"] = refused(RunError, lambda: fit(bad))
-    given["settings"] = given["settings"].model_copy(
-        update={"training": given["settings"].training.model_copy(update={"batch_size": 1})}
-    )
-    told["too_small"] = refused(ConfigError, lambda: trainer_of(given, folder / "small", ranks))
+    small = {**given, "settings": with_training(given, batch_size=1)}
+    told["too_small"] = refused(ConfigError, lambda: trainer_of(small, folder / "small", ranks))
     return told
 
 

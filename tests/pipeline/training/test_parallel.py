@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import ConfigError, Interrupted
-from pipeline.training.loop import Trainer
+from pipeline.errors import ConfigError, Interrupted, RunError
 from pipeline.training.parallel import ALONE, Ranks
 from pipeline.training.validation import ScanDice
 from tests.pipeline.training import ranks_worker as worker
@@ -139,6 +139,10 @@ def test_two_processes_go_on_with_what_one_began(found: list[dict[str, Any]]) ->
     assert distance(found[0]["resumed"]["weights"], found[0]["whole"]["weights"]) < 1e-5
 
 
+def test_both_come_to_the_end_of_a_time_at_the_same_step(found: list[dict[str, Any]]) -> None:
+    assert found[0]["timed_steps"] == found[1]["timed_steps"] > 4
+
+
 def test_a_loss_that_is_not_finite_in_one_process_stops_both(
     found: list[dict[str, Any]], given: dict[str, Any]
 ) -> None:
@@ -206,6 +210,15 @@ def test_an_environment_that_does_not_fit_is_refused(changed: dict[str, str | No
     assert "torchrun" in str(fault.value)
 
 
+def test_processes_that_do_not_meet_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.training.parallel._UNTIL_ALL_ARE_HERE", timedelta(seconds=1))
+    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RunError, match="the 2 processes did not meet"), Ranks(1, 2, 1, 2).together():
+        pytest.fail("there is nobody to join")
+
+
 def test_one_process_alone_sends_nothing() -> None:
     with ALONE.together(), ALONE.quiet(), ALONE.first_alone():
         assert ALONE.from_first(lambda: 3) == 3
@@ -214,7 +227,3 @@ def test_one_process_alone_sends_nothing() -> None:
     network = worker.plain_network()
     assert ALONE.parallel(network, torch.device("cpu")) is network
     assert not torch.distributed.is_initialized()
-
-
-def test_a_trainer_that_is_not_told_is_alone() -> None:
-    assert Trainer.__init__.__defaults__ is not None and ALONE in Trainer.__init__.__defaults__
