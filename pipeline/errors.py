@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from transforms.faults import ChainError, Fault, ImageFileError
 
 __all__ = [
-    "ChainError", "ConfigError", "DataError", "EXIT_DEFECT", "EXIT_DONE", "EXIT_INTERRUPTED", "EXIT_USER",
+    "ChainError", "ConfigError", "DataError", "EXIT_DEFECT", "EXIT_DONE", "EXIT_INTERRUPTED", "EXIT_USER", "Elsewhere",
     "Fault", "Faults", "ImageFileError", "Interrupted", "RunError", "raise_all",
 ]  # fmt: skip
 
@@ -31,6 +31,14 @@ class RunError(Fault):
 
 class Interrupted(Exception):
     """A signal asked for a stop, and what is needed to go on has been saved."""
+
+
+class Elsewhere(Exception):
+    """Another process of the same run cannot go on, and tells why; this one ends with its exit code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"another process ended with exit code {code}")
+        self.code = code
 
 
 class Faults(Fault):

@@ -33,5 +33,6 @@ def is_unborn(folder: Path) -> bool:
 
 
 def _is_leftover(path: Path) -> bool:
-    """Whether a file is the lock of a run, or what a killed process left half written."""
-    return path.name == LOCK or path.name.startswith(UNFINISHED)
+    """Whether a file is the lock of a run, the log of a further process, or what a killed one left half written."""
+    further = re.fullmatch(r"log-rank\d+\.txt", path.name)
+    return path.name == LOCK or further is not None or path.name.startswith(UNFINISHED)

@@ -10,7 +10,17 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.errors import EXIT_DEFECT, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USER, Fault, Faults, Interrupted, RunError
+from pipeline.errors import (
+    EXIT_DEFECT,
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_USER,
+    Elsewhere,
+    Fault,
+    Faults,
+    Interrupted,
+    RunError,
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -77,6 +87,8 @@ def guarded(body: Callable[[], int], *, show_traceback: bool, hint: str = "") ->
     except Interrupted as stop:
         print(f"interrupted: {stop}", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except Elsewhere as end:  # told by another process of this run
+        return end.code
     except KeyboardInterrupt:
         print("interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED

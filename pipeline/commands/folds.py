@@ -25,6 +25,7 @@ from pipeline.inference.model_file import read_choices, write_model_file
 from pipeline.inference.scans import prediction_path
 from pipeline.runs import RunLog, create_fold_folder, write_text
 from pipeline.training.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
+from pipeline.training.parallel import ALONE, Ranks
 from pipeline.training.saving import Checkpoints
 from pipeline.training.state import TrainingState
 
@@ -54,8 +55,9 @@ class Trained:
 
 
 def train_and_test(
-    intake: Intake, folder: Path, predictions: Path, device: torch.device, log: RunLog, *, resume: bool, name: str = ""
-) -> Trained:
+    intake: Intake, folder: Path, predictions: Path, device: torch.device, log: RunLog, *, resume: bool, name: str = "",
+    ranks: Ranks = ALONE,
+) -> Trained:  # fmt: skip
     """Prepare, train, predict the test cases and count them.
 
     Parameters
@@ -74,37 +76,48 @@ def train_and_test(
         Whether to go on from what is in the folder: a network that was tested is not trained again.
     name
         Of the fold, where its progress is shown.
+    ranks
+        The processes that do it together; the first one writes.
 
     Raises
     ------
     Interrupted
         When a signal asked for it; what is needed to go on has been saved.
     """
-    keep_to_data(folder, intake, resume=resume)
-    done = _tested(intake, folder, log.say) if resume else None
+    if ranks.is_first:
+        keep_to_data(folder, intake, resume=resume)
+    done = ranks.from_first(lambda: _tested(intake, folder, log.say) if resume else None)
     if done is not None:
         log.say("was trained and tested before")
         return done
-    (folder / "checkpoints" / _COUNTS).unlink(missing_ok=True)  # never older than the training that goes on
+    if ranks.is_first:
+        (folder / "checkpoints" / _COUNTS).unlink(missing_ok=True)  # never older than the training that goes on
     of_fold = f", {name}" if name else ""
     network = network_for(intake.dataset, device)  # before the cache is filled: it may refuse its parameters
-    check_test_crop(intake)
+    if ranks.is_first:
+        check_test_crop(intake)
     sides = intake.split.sides()
-    banks = {side: prepare(intake, f"{side}{of_fold}", sides[side], log.say) for side in ("train", "validation")}
+    banks = {side: prepare(intake, f"{side}{of_fold}", sides[side], log.say, ranks) for side in ("train", "validation")}
     log(f"prepared {sum(len(bank) for bank in banks.values())} slices, {sum(b.bytes() for b in banks.values())} bytes")
-    state = train(intake, network, banks, folder, device, log, resume=resume, name=f"train{of_fold}")
-    dataset = intake.dataset
-    chosen = post_processing(intake, network, device, folder, log.say, name=f"choose{of_fold}", resume=resume)
-    write_model_file(folder, dataset.config, dataset.cases, intake.facts, intake.split.train, chosen)
+    state = train(intake, network, banks, folder, device, log, resume=resume, name=f"train{of_fold}", ranks=ranks)
+    chosen = ranks.from_first(
+        lambda: post_processing(intake, network, device, folder, log.say, name=f"choose{of_fold}", resume=resume)
+    )
+    if ranks.is_first:
+        dataset = intake.dataset
+        write_model_file(folder, dataset.config, dataset.cases, intake.facts, intake.split.train, chosen)
     rules = postprocess_rules(intake.settings)
     if chosen is not None:
         rules = rules_by_index(rules_of(chosen), intake.settings.data.classes)
-    counts = predict_and_count(intake, network, device, predictions, log.say, f"predict{of_fold}", rules)
-    save_checkpoint(folder / "checkpoints" / _COUNTS, {"counts": [_plain(one) for one in counts]})
+    counts = predict_and_count(intake, network, device, predictions, log.say, f"predict{of_fold}", rules, ranks)
+    if ranks.is_first:
+        save_checkpoint(folder / "checkpoints" / _COUNTS, {"counts": [_plain(one) for one in counts]})
     return Trained(intake, state, counts, chosen)
 
 
-def train_folds(intake: Intake, folder: Path, device: torch.device, log: RunLog, *, resume: bool) -> list[Trained]:
+def train_folds(
+    intake: Intake, folder: Path, device: torch.device, log: RunLog, *, resume: bool, ranks: Ranks = ALONE
+) -> list[Trained]:
     """`train_and_test` for every fold, each from the config's seed; their masks come together in one folder.
 
     A fold's checkpoints, history, log and evaluation are in ``fold_<number>/`` of the run's folder.
@@ -114,11 +127,15 @@ def train_folds(intake: Intake, folder: Path, device: torch.device, log: RunLog,
     results = []
     for number, part in enumerate(intake.folds):
         name = f"fold {number} ({number + 1} of {len(intake.folds)})"
-        where = create_fold_folder(folder, number, resolved_text(part.dataset.config))
-        own_log = RunLog(where / "log.txt", log, name)
+        config_text = resolved_text(part.dataset.config)
+        where = ranks.from_first(lambda: create_fold_folder(folder, number, config_text))  # noqa: B023
+        own_log = RunLog(where / ranks.log_name, log, name)
         own_log.say(side_text(part))
-        trained = train_and_test(part, where, folder / "predictions", device, own_log, resume=resume, name=name)
-        write_evaluation(score(trained.counts, part, folder / "predictions"), where / "evaluation")
+        trained = train_and_test(
+            part, where, folder / "predictions", device, own_log, resume=resume, name=name, ranks=ranks
+        )  # fmt: skip
+        if ranks.is_first:
+            write_evaluation(score(trained.counts, part, folder / "predictions"), where / "evaluation")
         results.append(trained)
         gc.collect()  # a fold's slices and network are gone before the next one's come
         if device.type == "cuda":

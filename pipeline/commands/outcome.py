@@ -32,7 +32,7 @@ _CHECKOUT = Path(__file__).parents[2]  # where bin/ is
 
 def conclude(
     intake: Intake, trained: Sequence[Trained], folder: Path,
-    *, command: Sequence[str], device: str, started: float, resumed: bool,
+    *, command: Sequence[str], device: str, started: float, resumed: bool, processes: int = 1,
 ) -> str:  # fmt: skip
     """Evaluate the counted test cases, of all folds together, and write everything a run ends with.
 
@@ -49,6 +49,7 @@ def conclude(
         dataset={"fingerprint": intake.fingerprint, "cases": len(intake.facts), "synthetic": dataset.synthetic,
                  "folders": sorted({named(case.image.parent, root) for case in dataset.cases})},
     )  # fmt: skip
+    source |= {"processes": processes}
     source |= {"resumed": resumed, "training_seconds": round(sum(one.state.seconds for one in trained), 1)}
     source |= {"folds": len(intake.folds)} if intake.folds else {}
     content = _content(intake, evaluation, trained, folder, source)

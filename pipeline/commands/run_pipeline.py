@@ -7,6 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from pipeline.commands.arguments import add_config_arguments, command_parser, guarded, how_to_go_on
@@ -19,6 +20,8 @@ from pipeline.data.splitting.splits import split_folds
 from pipeline.errors import EXIT_DONE, ConfigError, Fault, Interrupted
 from pipeline.run_lock import sole_process
 from pipeline.runs import RunLog, create_run_folder, discard_untrained, existing_run_folder, write_text
+from pipeline.training.ending import is_lost_process
+from pipeline.training.parallel import Ranks
 from pipeline.training.signals import hold_signals, interrupt_on_signals
 
 EPILOG = """examples:
@@ -27,6 +30,7 @@ EPILOG = """examples:
   bin/run_pipeline configs/folders.yaml --set data.images=DIR --set data.labels=DIR
   bin/run_pipeline configs/hippocampus.yaml --set data.fold=all
   bin/run_pipeline configs/hipmri.yaml --resume
+  torchrun --nproc-per-node 4 bin/run_pipeline configs/hipmri.yaml
 """
 
 
@@ -47,40 +51,55 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
+    ranks = Ranks.from_environment()
     if arguments.print_config:
-        print(printed_text(load_config(Path(arguments.config), arguments.overrides)), end="")
+        with ranks.quiet():
+            print(printed_text(load_config(Path(arguments.config), arguments.overrides)), end="")
         return EXIT_DONE
-    started = time.time()
+    with ranks.together(), ranks.quiet():
+        return _run_with(ranks, arguments, command, time.time())
+
+
+def _run_with(ranks: Ranks, arguments: argparse.Namespace, command: Sequence[str], started: float) -> int:
+    """Run in this process, which may be one of several."""
     with interrupt_on_signals():
-        dataset = open_dataset(Path(arguments.config), arguments.overrides, allow_stand_in=not arguments.no_stand_in)
-        split_folds(dataset.config, dataset.cases)  # what is wrong with the patients is told before any file is read
-        folder = _folder(dataset, arguments)
-        with sole_process(folder):
-            table = _work(dataset, folder, command, started, resume=arguments.resume)
+        dataset, folder = ranks.from_first(lambda: _opened(arguments))
+        with sole_process(folder) if ranks.is_first else nullcontext():
+            table = _work(ranks, dataset, folder, command, started, resume=arguments.resume)
     print(f"\n{table}\n\nReport: {folder / 'report.html'}")
     return EXIT_DONE
 
 
-def _work(dataset: Dataset, folder: Path, command: Sequence[str], started: float, *, resume: bool) -> str:
+def _work(
+    ranks: Ranks, dataset: Dataset, folder: Path, command: Sequence[str], started: float, *, resume: bool
+) -> str:  # fmt: skip
     """All that is done in the run's folder; gives the table for the terminal."""
-    log = RunLog(folder / "log.txt")
+    log = RunLog(folder / ranks.log_name)
     log(f"started: {shlex.join(command)}")
     print(f"{dataset.name}: {len(dataset.cases)} cases -> {folder}", file=sys.stderr)
     try:
-        table = _stages(dataset, folder, log, command, started, resume=resume)
-    except Fault:
-        discard_untrained(folder)
-        raise
+        table = _stages(ranks, dataset, folder, log, command, started, resume=resume)
     except (Interrupted, KeyboardInterrupt) as stop:
         name = str(stop) or "SIGINT"
         log(f"stopped by {name}")
         raise Interrupted(f"{name}; {how_to_go_on(folder)}") from None
+    except Exception as error:
+        if ranks.is_first and (isinstance(error, Fault) or is_lost_process(error)):
+            discard_untrained(folder)
+        raise
     log("finished")
     return table
 
 
+def _opened(arguments: argparse.Namespace) -> tuple[Dataset, Path]:
+    """The dataset and the run's folder."""
+    dataset = open_dataset(Path(arguments.config), arguments.overrides, allow_stand_in=not arguments.no_stand_in)
+    split_folds(dataset.config, dataset.cases)  # what is wrong with the patients is told before any file is read
+    return dataset, _folder(dataset, arguments)
+
+
 def _stages(
-    dataset: Dataset, folder: Path, log: RunLog, command: Sequence[str], started: float, *, resume: bool
+    ranks: Ranks, dataset: Dataset, folder: Path, log: RunLog, command: Sequence[str], started: float, *, resume: bool
 ) -> str:
     """From the files to the report; gives the table for the terminal."""
     # From here on PyTorch and MONAI are needed, which take seconds to import.
@@ -93,23 +112,30 @@ def _stages(
 
     settings = dataset.config.settings
     tune_cpu(settings.training.threads)
-    device = choose_device(settings.training.device)
-    log(f"device: {describe(device)}")
+    device = choose_device(settings.training.device, ranks)
+    ranks.check_device(device)
+    log(f"device: {describe(device)}" + (f", process {ranks.rank} of {ranks.count}" if ranks.count > 1 else ""))
     for note in plugin_notes(dataset.config):
         log.say(f"plugin: {note}")
-    intake = take_in(dataset)
+    intake = ranks.from_first(lambda: take_in(dataset))
     folds = len(intake.folds)
     log.say(f"split: {folds} folds, which test {len(intake.tested)} cases" if folds else f"split: {side_text(intake)}")
     for warning in intake.warnings:
         log.say(f"warning: {warning}")
-    keep_to_data(folder, intake, resume=resume)
+    if ranks.is_first:
+        keep_to_data(folder, intake, resume=resume)
     if folds:
-        trained = train_folds(intake, folder, device, log, resume=resume)
+        trained = train_folds(intake, folder, device, log, resume=resume, ranks=ranks)
     else:
-        trained = [train_and_test(intake, folder, folder / "predictions", device, log, resume=resume)]
-    return conclude(
-        intake, trained, folder, command=command, device=describe(device), started=started, resumed=resume
-    )  # fmt: skip
+        trained = [train_and_test(intake, folder, folder / "predictions", device, log, resume=resume, ranks=ranks)]
+    table = ""
+    if ranks.is_first:
+        table = conclude(
+            intake, trained, folder, command=command, device=describe(device), started=started, resumed=resume,
+            processes=ranks.count,
+        )  # fmt: skip
+    ranks.wait()  # for the first one: it may fail yet
+    return table
 
 
 def _folder(dataset: Dataset, arguments: argparse.Namespace) -> Path:

@@ -19,10 +19,10 @@ from pipeline.commands.dataset import Dataset
 from pipeline.commands.intake import Intake
 from pipeline.config.prediction import mirror_axes
 from pipeline.config.schema import PostprocessRule
-from pipeline.data.caching.caches import prepared_slices
+from pipeline.data.caching.caches import check_memory, prepared_slices
 from pipeline.data.caching.prepared import Preparation, sample_of
 from pipeline.data.caching.slices import Slices
-from pipeline.data.cases import Case
+from pipeline.data.cases import Case, reading_order, scan_key
 from pipeline.data.crops import crop_faults
 from pipeline.data.inspection import knows_spacing
 from pipeline.data.views import View
@@ -38,6 +38,7 @@ from pipeline.training.augment_cost import per_sample_cost
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.loop import Trainer, TrainingState
 from pipeline.training.objective import build_loss
+from pipeline.training.parallel import ALONE, Ranks
 from pipeline.training.signals import stop_on_signals
 from pipeline.training.validation import ScanDice
 from transforms.chain import PrepareChain
@@ -75,7 +76,9 @@ def _plugin_marks(intake: Intake) -> list[str]:
     return [plugin_digest(config.locate(text)) for text in config.settings.plugins]
 
 
-def prepare(intake: Intake, name: str, cases: Sequence[Case], say: Callable[[str], None] | None = None) -> Slices:
+def prepare(
+    intake: Intake, name: str, cases: Sequence[Case], say: Callable[[str], None] | None = None, ranks: Ranks = ALONE
+) -> Slices:
     """Run the prepare chain over cases, unless their slices are kept on disk.
 
     Parameters
@@ -88,17 +91,23 @@ def prepare(intake: Intake, name: str, cases: Sequence[Case], say: Callable[[str
         Of one side.
     say
         Takes what the user should know; else it is shown with the progress.
+    ranks
+        The processes that each need the slices. What is kept on disk, the first one prepares for all.
     """
-    settings, data = intake.settings, intake.settings.data
+    config, settings, data = intake.dataset.config, intake.settings, intake.settings.data
+    processes = 1 if data.cache == "disk" else ranks.local_count
     jobs = [
         Preparation(
             PrepareChain(settings.transforms.prepare, view.options), tuple(cases), view.facts, view.options,
-            len(data.classes), data.context,
+            len(data.classes), data.context, processes,
         )
         for view in intake.views
     ]  # fmt: skip
-    with stage(f"prepare {name}", len(cases) * len(jobs), "cases") as progress:
-        return prepared_slices(intake.dataset.config, jobs, progress.advance, say or progress.write)
+    if processes > 1 and data.cache == "ram":
+        ranks.from_first(lambda: check_memory(config, jobs))
+    alone, count = ranks.first_alone(data.cache == "disk"), len(cases) * len(jobs)
+    with alone, stage(f"prepare {name}", count, "cases") as progress:
+        return prepared_slices(config, jobs, progress.advance, say or progress.write)
 
 
 def check_test_crop(intake: Intake) -> None:
@@ -132,9 +141,9 @@ def network_for(dataset: Dataset, device: torch.device) -> nn.Module:
 
 def train(
     intake: Intake, network: nn.Module, banks: dict[str, Slices], folder: Path, device: torch.device, log: RunLog,
-    *, resume: bool, name: str = "train",
+    *, resume: bool, name: str = "train", ranks: Ranks = ALONE,
 ) -> TrainingState:  # fmt: skip
-    """Train; the network ends with the weights that were best on the validation patients.
+    """Train; the network ends, in every process, with the weights that were best on the validation patients.
 
     Raises
     ------
@@ -144,24 +153,31 @@ def train(
     settings = intake.settings
     voxels = np.sum([intake.facts[case.id].voxels for case in intake.split.train], axis=0)
     loss = build_loss(settings.loss, voxels).to(device)
-    validate = ScanDice(banks["validation"].to(device), loss, settings.inference)
-    trainer = Trainer(settings, network, loss, banks["train"].to(device), validate, folder / "checkpoints", log.say)
+    validate = ScanDice(banks["validation"].to(device), loss, settings.inference, ranks)
+    bank, checkpoints = banks["train"].to(device), folder / "checkpoints"
+    trainer = Trainer(settings, network, loss, bank, validate, checkpoints, log.say, ranks)
     log(f"precision: {trainer.step.precision.name}")
-    if resume and trainer.checkpoints.exist():
+    if ranks.from_first(lambda: resume and trainer.checkpoints.exist()):
         trainer.resume()
         log(f"resumed at step {trainer.state.step}")
+
+    def keep_history() -> None:
+        if ranks.is_first:
+            write_history(folder, trainer.state.history)
+
     slices_per_step = len(banks["train"]) / trainer.steps_per_epoch
     total = None if trainer.budget_seconds is not None else round(trainer.total_steps * slices_per_step)
     before = round(trainer.state.step * slices_per_step)
     with stop_on_signals() as stop, stage(name, total, "slices", before) as progress:
-        state = trainer.fit(progress, stop, log, lambda: write_history(folder, trainer.state.history))
-        if stop:  # it came during the last step or its validation
-            raise Interrupted(f"{stop.name} at the end of the training")
-    write_history(folder, state.history)
+        state = trainer.fit(progress, stop, log, keep_history)
+        if asked := trainer.clock.agree(stop):  # it came during the last step or its validation
+            raise Interrupted(f"{asked} at the end of the training")
+    keep_history()
     cost = per_sample_cost(settings.transforms.augment, state.history)
     if cost is not None:
         log(f"note: {cost}")
-    network.load_state_dict(load_checkpoint(folder / "checkpoints" / "best.pt")["network"])
+    ranks.wait()  # for the first one, which writes
+    network.load_state_dict(load_checkpoint(checkpoints / "best.pt")["network"])
     return state
 
 
@@ -191,11 +207,12 @@ def predictor_for(
 
 def predict_and_count(
     intake: Intake, network: nn.Module, device: torch.device, predictions: Path, say: Callable[[str], None],
-    name: str = "predict", rules: Mapping[int, PostprocessRule] | None = None,
+    name: str = "predict", rules: Mapping[int, PostprocessRule] | None = None, ranks: Ranks = ALONE,
 ) -> list[CaseCounts]:  # fmt: skip
     """Predict the test cases, write their masks, and count them against their labels on the original grid.
 
-    The distances between their surfaces are measured as well, while the next cases are predicted.
+    The distances between their surfaces are measured as well, while the next cases are predicted. Several processes
+    share the scans among them; every one gets all counts, in the order in which one process gives them.
 
     Parameters
     ----------
@@ -210,22 +227,33 @@ def predict_and_count(
     say
         Is told in a sentence when memory did not suffice, and how it goes on.
     name
-        Of the stage, where its progress is shown.
+        Of the stage, where its progress is shown: that of the first process's share.
     rules
         Post-processing by class index.
+    ranks
+        The processes, each with the same network.
     """
-    config, cases = intake.dataset.config, intake.split.test
+    config, cases = intake.dataset.config, _of_scans(intake.split.test, ranks)
     settings, options = config.settings, intake.dataset.options
     predictor = predictor_for(intake, network, device, say, rules)
     counting = CountingRules(
         options, len(settings.data.classes), knows_spacing(config), settings.evaluation.tolerance_mm
     )  # fmt: skip
-    workers = min(_MOST_WORKERS, settings.training.threads or os.cpu_count() or 1)
+    workers = max(1, min(_MOST_WORKERS, settings.training.threads or os.cpu_count() or 1) // ranks.local_count)
     with stage(name, sum(intake.facts[case.id].slices for case in cases), "slices") as progress:
-        return count_cases(
+        counts = count_cases(
             _written(predictor(cases), predictions), len(cases), counting, workers,
             lambda counts: progress.advance(len(counts.slices)), say,
         )  # fmt: skip
+    by_case = {one.case: one for share in ranks.gathered(counts) for one in share}
+    return [by_case[case.id] for case in sorted(intake.split.test, key=reading_order)]
+
+
+def _of_scans(cases: Sequence[Case], ranks: Ranks) -> list[Case]:
+    """A process's share of some cases: whole scans, the slices of which may be each other's neighbours."""
+    scans = list(dict.fromkeys(scan_key(case) for case in sorted(cases, key=reading_order)))
+    own = set(ranks.dealt(scans))
+    return [case for case in cases if scan_key(case) in own]
 
 
 def _written(predicted: Iterable[Prediction], folder: Path) -> Iterator[PredictedCase]:

@@ -9,28 +9,44 @@ import platform
 import torch
 
 from pipeline.errors import ConfigError
+from pipeline.training.parallel import ALONE, Ranks
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _KEEP_BYTES = 2**30
 
 
-def choose_device(name: str) -> torch.device:
-    """The device of ``training.device``: ``auto`` is a GPU when there is one.
+def choose_device(name: str, ranks: Ranks = ALONE) -> torch.device:
+    """The device of ``training.device``: ``auto`` is a GPU when there is one, and each process has one of its own.
 
     Raises
     ------
     ConfigError
-        When a GPU is asked for that is not there.
+        When a GPU is asked for that is not there, or one for several processes.
     """
+    device = torch.device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cuda" and ranks.local_count > 1:
+        return _own_gpu(device, ranks)
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
+        return device
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
             f"{name} is not there: {torch.cuda.device_count()} CUDA devices are", where="training.device",
             remedy="Set training.device: auto",
         )  # fmt: skip
     return device
+
+
+def _own_gpu(device: torch.device, ranks: Ranks) -> torch.device:
+    """The GPU of one of several processes of this machine, by its number among them."""
+    if device.index is not None:
+        raise ConfigError(f"{device} cannot be shared by {ranks.local_count} processes", where="training.device",
+                          remedy="Set training.device: auto")  # fmt: skip
+    if ranks.local_count > torch.cuda.device_count():
+        raise ConfigError(
+            f"{ranks.local_count} processes of one machine need as many GPUs, and it has {torch.cuda.device_count()}",
+            where="training.device", remedy="Start as many processes as there are GPUs, or set training.device: cpu",
+        )  # fmt: skip
+    return torch.device("cuda", ranks.local_rank)
 
 
 def tune_cpu(threads: int | None) -> None:

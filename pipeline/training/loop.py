@@ -14,10 +14,11 @@ from torch import nn
 from pipeline.config.schema import Settings, parse_budget
 from pipeline.data.caching.slices import Slices, epoch_batches
 from pipeline.data.cases import listing
-from pipeline.errors import Interrupted, RunError
+from pipeline.errors import ConfigError, Interrupted, RunError
 from pipeline.networks.apply import is_out_of_memory
 from pipeline.progress import Progress
 from pipeline.training.objective import check_loss
+from pipeline.training.parallel import ALONE, Ranks
 from pipeline.training.saving import Checkpoints
 from pipeline.training.schedule import Clock, rate_factor
 from pipeline.training.signals import StopRequest
@@ -48,6 +49,8 @@ class Trainer:
         ``checkpoints/`` of the run.
     say
         Is told in a sentence what could not be done as the config wants it; a warning where nothing is given.
+    ranks
+        The processes that train the network together; the first one writes.
 
     Attributes
     ----------
@@ -65,22 +68,25 @@ class Trainer:
     Raises
     ------
     ConfigError
-        When the loss does not fit the classes.
+        When the loss does not fit the classes, or a batch has fewer slices than there are processes.
     """
 
     def __init__(
         self, settings: Settings, network: nn.Module, loss: nn.Module, bank: Slices, validate: ScanDice, folder: Path,
-        say: Callable[[str], None] = warnings.warn,
+        say: Callable[[str], None] = warnings.warn, ranks: Ranks = ALONE,
     ) -> None:  # fmt: skip
-        self.settings, self.bank, self.validate = settings, bank, validate
+        self.settings, self.bank, self.validate, self.ranks = settings, bank, validate, ranks
         self.checkpoints = Checkpoints(folder, say)
         training = settings.training
+        if training.batch_size < ranks.count:
+            raise ConfigError(f"{training.batch_size} slices cannot be shared out over {ranks.count} processes",
+                              where="training.batch_size", remedy="Raise it, or start fewer")  # fmt: skip
         device = next(network.parameters()).device
         check_loss(loss, bank.classes, device)
-        self.step = OptimizerStep(settings, network, loss, device, say)
-        self.record = LossRecord(device)
+        self.step = OptimizerStep(settings, network, loss, device, say, ranks)
+        self.record = LossRecord(device, ranks)
         self.state = TrainingState()
-        self.clock = Clock()
+        self.clock = Clock(ranks)
         self.steps_per_epoch = len(self._batches(0))
         self.budget_seconds, steps = parse_budget(training.budget) if training.budget else (None, None)
         total = training.epochs * self.steps_per_epoch
@@ -136,11 +142,11 @@ class Trainer:
         """The steps that the present epoch has left; gives the pace and augmentation's shares, for the history."""
         state, began, seen = self.state, self.clock.seconds, 0
         coming = self._batches(state.epoch)[state.batch :]
-        self.bank.expect(coming)
+        self.bank.expect([self.ranks.share(indices)[0] for indices in coming])
         for indices in coming:
-            if stop:
+            if asked := self.clock.agree(stop):
                 self._save_last()
-                raise Interrupted(f"{stop.name} at step {state.step}")
+                raise Interrupted(f"{asked} at step {state.step}")
             self._save_in_time()
             self._step(indices)
             state.batch += 1
@@ -162,18 +168,19 @@ class Trainer:
         return figures
 
     def _step(self, indices: np.ndarray) -> None:
-        """One step of the optimizer on some slices."""
+        """One step of the optimizer on some slices, of which each process takes its share."""
         training, state = self.settings.training, self.state
-        seed = (self.settings.seed * 7_919 + state.step) % 2**31
+        seed = self.ranks.seed((self.settings.seed * 7_919 + state.step) % 2**31)
+        own, share = self.ranks.share(indices)
         rate = training.learning_rate * rate_factor(self._progress(), training.schedule, training.warmup)
         try:
-            loss = self.step(self.bank.batch(indices), seed, rate)
+            loss = self.step(self.bank.batch(own), seed, rate, share)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             sizes = self.bank.sizes[int(self.bank.group[indices[0]])]
             raise RunError(
-                f"the device's memory does not suffice for batches of {len(indices)} slices of {sizes}",
+                f"the device's memory does not suffice for batches of {len(own)} slices of {sizes}",
                 where="training.batch_size", remedy="Lower training.batch_size, or network.channels",
             ) from error  # fmt: skip
         state.step += 1
@@ -212,6 +219,7 @@ class Trainer:
         validated = last or state.epoch % self.settings.training.validate_every == 0
         if validated:
             row |= self._validate()
+            self.clock.agree()
         state.history.append(row)
         # A validation may use up the rest of a budget of time; what follows it would not be validated.
         state.finished = last or (validated and (self._progress() >= 1 or self._out_of_patience()))
@@ -224,10 +232,12 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Score the weights that are kept, and save them if they are the best so far; gives columns of the history."""
         kept = self.step.kept
+        self.ranks.follow_first(kept.buffers())
         result = self.validate(kept)
         if result.mean > self.state.best_mean:
             self.state.best_mean, self.state.best_epoch = result.mean, self.state.epoch
-            self.checkpoints.save_best(kept.state_dict(), self.state.epoch, result.mean)
+            if self.ranks.is_first:
+                self.checkpoints.save_best(kept.state_dict(), self.state.epoch, result.mean)
         classes = self.settings.data.classes[1:]
         return {
             "validation_loss": result.loss,
@@ -238,7 +248,8 @@ class Trainer:
     def _save_last(self) -> None:
         self._look()
         self.state.seconds = self._saved = self.clock.seconds
-        self.checkpoints.save({**self.step.state(), "state": dict(vars(self.state))})
+        if self.ranks.is_first:
+            self.checkpoints.save({**self.step.state(), "state": dict(vars(self.state))})
 
     def _save_in_time(self) -> None:
         """Save within a long epoch, too, so that no crash costs more than a few minutes."""
@@ -263,4 +274,6 @@ class Trainer:
         except (RuntimeError, AttributeError, KeyError, ValueError, TypeError) as error:
             raise RunError(f"the checkpoint is of another network: {error}", where=str(path),
                            remedy="Resume with the config that the run was started with") from error  # fmt: skip
-        self.checkpoints.settle(path, saved)
+        self.ranks.wait()  # until all have read it
+        if self.ranks.is_first:
+            self.checkpoints.settle(path, saved)

@@ -12,13 +12,14 @@ from torch import nn
 from pipeline.config.schema import Settings
 from pipeline.training.averaging import averaged
 from pipeline.training.objective import Objective
+from pipeline.training.parallel import ALONE, Ranks
 from pipeline.training.precision import choose_precision, compiled
 from transforms.augment import AugmentChain
 from transforms.batch import Batch
 
 __all__ = ["LossRecord", "NotFinite", "OptimizerStep"]
 
-_LOOKED_AT_EVERY = 25  # steps, on a GPU
+_LOOKED_AT_EVERY = 25  # steps, on a GPU, or where there are several processes
 
 
 class OptimizerStep:
@@ -36,6 +37,8 @@ class OptimizerStep:
         Where the network is.
     say
         Is told in a sentence when the network cannot be compiled.
+    ranks
+        The processes that make each step together, each on its share of the batch.
 
     Attributes
     ----------
@@ -46,17 +49,19 @@ class OptimizerStep:
     """
 
     def __init__(
-        self, settings: Settings, network: nn.Module, loss: nn.Module, device: torch.device, say: Callable[[str], None]
-    ) -> None:
+        self, settings: Settings, network: nn.Module, loss: nn.Module, device: torch.device,
+        say: Callable[[str], None], ranks: Ranks = ALONE,
+    ) -> None:  # fmt: skip
         training = settings.training
-        self.network, self.objective, self.clip_norm = network, Objective(loss), training.clip_norm
+        parallel = ranks.parallel(network, device)
+        self.ranks, self.network, self.objective, self.clip_norm = ranks, network, Objective(loss), training.clip_norm
         self.precision = choose_precision(training.precision, device)
         self.augment = AugmentChain(settings.transforms.augment)
         self.average = averaged(network, training.ema) if training.ema > 0 else None
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
         )
-        self._forward = compiled(network, training.compile, device, say)
+        self._forward = compiled(parallel, training.compile, device, say)
 
     @property
     def kept(self) -> nn.Module:
@@ -68,7 +73,7 @@ class OptimizerStep:
         """The learning rate of the last step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def __call__(self, batch: Batch, seed: int, rate: float) -> torch.Tensor:
+    def __call__(self, batch: Batch, seed: int, rate: float, share: float = 1.0) -> torch.Tensor:
         """Make one step.
 
         Parameters
@@ -79,11 +84,14 @@ class OptimizerStep:
             Every random choice of the step follows from it.
         rate
             The learning rate.
+        share
+            Of the batch of all processes that this one is. Their gradients are averaged so that they are those of that
+            whole batch, where its loss is the mean over its slices.
 
         Returns
         -------
         torch.Tensor
-            The loss before the step, () float32, on the device.
+            What the batch adds to the loss before the step, () float32, on the device: `share` times its own.
         """
         torch.manual_seed(seed)  # what the network itself draws, such as dropout
         for group in self.optimizer.param_groups:
@@ -93,9 +101,9 @@ class OptimizerStep:
         image = batch["image"].contiguous(memory_format=torch.channels_last)
         with self.precision():
             outputs = self._forward(image)
-        loss = self.objective(outputs, batch["label"])
+        loss = share * self.objective(outputs, batch["label"])
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        (self.ranks.count * loss).backward()  # the gradients are averaged over the processes: their sum is wanted
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
         self.optimizer.step()
@@ -134,15 +142,18 @@ class LossRecord:
     Parameters
     ----------
     device
-        Of the losses. On the CPU there is nothing to wait for, and each is looked at at once.
+        Of the losses. On the CPU of one process there is nothing to wait for, and each is looked at at once.
+    ranks
+        The processes whose losses add up to that of the batch.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._most = 1 if device.type == "cpu" else _LOOKED_AT_EVERY
+    def __init__(self, device: torch.device, ranks: Ranks = ALONE) -> None:
+        self._most = 1 if device.type == "cpu" and ranks.count == 1 else _LOOKED_AT_EVERY
+        self._ranks = ranks
         self._waiting: list[tuple[torch.Tensor, np.ndarray]] = []
 
     def add(self, loss: torch.Tensor, indices: np.ndarray) -> list[float]:
-        """Note a step's loss and its batch; gives those that are looked at now, often none."""
+        """Note a step's loss and its batch, that of all processes; gives those that are looked at now, often none."""
         self._waiting.append((loss, indices))
         return self.look() if len(self._waiting) >= self._most else []
 
@@ -156,6 +167,7 @@ class LossRecord:
         """
         waiting, self._waiting = self._waiting, []
         values = torch.stack([loss for loss, _ in waiting]).float().cpu().numpy() if waiting else np.empty(0)
+        values = self._ranks.total(values) if waiting else values
         for place in np.flatnonzero(~np.isfinite(values))[:1]:
             raise NotFinite(float(values[place]), waiting[place][1], len(waiting) - 1 - int(place))
         return [float(value) for value in values]

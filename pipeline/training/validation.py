@@ -14,6 +14,7 @@ from torch import nn
 from pipeline.data.caching.slices import Slices
 from pipeline.errors import RunError
 from pipeline.networks.apply import WindowSettings, is_out_of_memory, slice_logits
+from pipeline.training.parallel import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,13 @@ class ScanDice:
         The training loss.
     settings
         How slices are passed through the network.
+    ranks
+        The processes that share the scans among them; all have the same network, and get the same result.
     """
 
-    def __init__(self, bank: Slices, loss: nn.Module, settings: WindowSettings) -> None:
-        self.bank, self.loss, self.settings = bank, loss, settings
-        self._scans = [self._batches(members) for members in bank.scans()]
+    def __init__(self, bank: Slices, loss: nn.Module, settings: WindowSettings, ranks: Ranks = ALONE) -> None:
+        self.bank, self.loss, self.settings, self.ranks = bank, loss, settings, ranks
+        self._scans = [self._batches(members) for members in ranks.dealt(bank.scans())]
 
     def _batches(self, members: np.ndarray) -> list[np.ndarray]:
         """A scan's slices in batches of one size, each spread over the whole scan.
@@ -87,6 +90,7 @@ class ScanDice:
                 f"the device's memory does not suffice to validate {self.settings.batch_size} slices together",
                 where="inference.batch_size", remedy="Lower inference.batch_size",
             ) from error  # fmt: skip
+        results = self.ranks.collected(results)
         dice = np.stack([scan_dice for _, scan_dice in results])  # NaN where a scan's reference lacks the class
         shown = ~np.isnan(dice)
         sums, counts = np.where(shown, dice, 0).sum(axis=0), shown.sum(axis=0)
@@ -105,6 +109,6 @@ class ScanDice:
             reference.append(batch["label"].flatten().long())
         # Slices may differ in size: to the metric, a scan is one row of class indices, (1, 1, voxels).
         metric = DiceMetric(include_background=False, reduction="none", num_classes=classes)
-        metric(y_pred=torch.cat(predicted)[None, None], y=torch.cat(reference)[None, None])
-        scores = torch.as_tensor(metric.get_buffer())[0]
-        return loss / sum(len(indices) for indices in batches), scores.double().cpu().numpy()
+        # Its buffer is not used: MONAI fills it with what other processes are at, who may be at nothing.
+        scores = metric(y_pred=torch.cat(predicted)[None, None], y=torch.cat(reference)[None, None])
+        return loss / sum(len(indices) for indices in batches), torch.as_tensor(scores)[0].double().cpu().numpy()

@@ -52,18 +52,26 @@ def prepared_slices(
         When they fit neither in the memory nor, for a store, on the disk.
     """
     keep = {"ram": _in_memory, "disk": _on_disk, "none": _nowhere}[config.settings.data.cache]
-    if keep is _in_memory:
-        _check_memory(config, jobs)
+    if keep is _in_memory and jobs[0].processes == 1:
+        check_memory(config, jobs)  # of several processes, some have taken memory by now: it was looked at before
     return joined([keep(config, job, progress, say) for job in jobs])
 
 
-def _check_memory(config: Config, jobs: Sequence[Preparation]) -> None:
-    needed, free = sum(needed_bytes(job) for job in jobs), available_bytes()
-    if free is not None and needed > free:
+def check_memory(config: Config, jobs: Sequence[Preparation]) -> None:
+    """See that the prepared slices of some cases, in all their views, fit into memory.
+
+    Raises
+    ------
+    RunError
+        When so much is not free, as often as there are processes.
+    """
+    each, free, processes = sum(needed_bytes(job) for job in jobs), available_bytes(), jobs[0].processes
+    if free is not None and each * processes > free:
         views = f" in {len(jobs)} views" if len(jobs) > 1 else ""
+        often = f" in each of {processes} processes" if processes > 1 else ""
         raise RunError(
-            f"the prepared slices of {len(jobs[0].cases)} cases{views} need about {in_words(needed)} ({needed} bytes) "
-            f"of memory, and {in_words(free)} ({free} bytes) are free", where=config.where("data", "cache"),
+            f"the prepared slices of {len(jobs[0].cases)} cases{views} need about {in_words(each)} ({each} bytes) of "
+            f"memory{often}, and {in_words(free)} ({free} bytes) are free", where=config.where("data", "cache"),
             remedy="Keep them on disk with --set data.cache=disk",
         )  # fmt: skip
 
@@ -75,7 +83,8 @@ def needed_bytes(job: Preparation) -> int:
 
 def _threads(job: Preparation, most: int | None = None, reserved: int = 0) -> int:
     """How many cases may be prepared at once."""
-    return thread_count(working_bytes((job.facts[case.id] for case in job.cases), job.shape_of), most, reserved)
+    count = thread_count(working_bytes((job.facts[case.id] for case in job.cases), job.shape_of), most, reserved)
+    return max(1, count // job.processes)
 
 
 def _in_memory(config: Config, job: Preparation, progress: Tell, say: Say) -> Slices:

@@ -44,6 +44,8 @@ class Preparation:
         How many classes there are.
     context
         Neighbouring slices on each side that a network sees as channels.
+    processes
+        Of this machine, that each prepare and keep the same at the same time.
     """
 
     chain: PrepareChain
@@ -52,6 +54,7 @@ class Preparation:
     options: ReadOptions
     classes: int
     context: int
+    processes: int = 1
 
     @cached_property
     def shape_of(self) -> Callable[[CaseFacts], PlaneShape]:

@@ -574,7 +574,7 @@ def test_test_cases_have_no_way_in(
     tmp_path: Path, make_config: Callable[..., Any], make_case: Callable[..., Any], write_nifti: Callable[..., Path]
 ) -> None:
     # What a trainer is given holds the training and the validation slices; the test cases' files are not even there.
-    given = ["settings", "network", "loss", "bank", "validate", "folder", "say"]
+    given = ["settings", "network", "loss", "bank", "validate", "folder", "say", "ranks"]
     assert list(inspect.signature(Trainer).parameters) == given
     config = make_config(training={"epochs": 1, "batch_size": 4, "device": "cpu"})
     cases = [

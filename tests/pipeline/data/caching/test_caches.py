@@ -16,7 +16,7 @@ import torch
 
 from pipeline import memory
 from pipeline.data.caching import caches, prepared
-from pipeline.data.caching.caches import needed_bytes, prepared_slices, store_content
+from pipeline.data.caching.caches import check_memory, needed_bytes, prepared_slices, store_content
 from pipeline.data.caching.demand import working_bytes
 from pipeline.data.caching.elsewhere import FreshSlices
 from pipeline.data.caching.prepared import Preparation
@@ -218,6 +218,22 @@ def test_too_little_memory_is_refused_before_anything_is_prepared(
         assert len(project.open(project.config("ram"))) == 9
     monkeypatch.setattr(caches, "available_bytes", lambda: 0)
     assert len(project.open(project.config("disk"))) == 9
+
+
+def test_several_processes_need_the_memory_several_times(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = project.config("ram")
+    job = replace(project.job(config), processes=3)
+    needed = needed_bytes(job)
+    monkeypatch.setattr(caches, "available_bytes", lambda: 3 * needed - 1)
+    with pytest.raises(RunError, match=rf"\({needed} bytes\) of memory in each of 3 processes"):
+        check_memory(config, [job])
+    with pytest.raises(RunError, match="of 5 cases in 2 views need"):
+        check_memory(config, [job, job])
+    monkeypatch.setattr(caches, "available_bytes", lambda: 3 * needed)
+    check_memory(config, [job])
+    # It is looked at before any of them begins; the last of them finds what the others have left.
+    monkeypatch.setattr(caches, "available_bytes", lambda: 0)
+    assert len(prepared_slices(config, [job])) == 9
 
 
 def test_only_a_few_samples_are_held_while_a_store_is_built(project: Project) -> None:
