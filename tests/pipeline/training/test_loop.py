@@ -235,7 +235,8 @@ def test_the_history_tells_what_augmentation_took(
     make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the seconds of an epoch's steps, as the clock has them; an epoch counts anew."""
-    trainer, clock = make_trainer(epochs=2), SimpleNamespace(seconds=0.0, start=lambda seconds: None)
+    trainer = make_trainer(epochs=2)
+    clock = SimpleNamespace(seconds=0.0, start=lambda seconds: None, agree=lambda stop=None: None)
 
     def augmented(batch: dict[str, torch.Tensor], seed: int) -> dict[str, torch.Tensor]:
         clock.seconds += 8  # of which the chain says that it had 2 and 1

@@ -169,7 +169,7 @@ def test_checkpoints_are_those_of_the_bare_network_and_written_once(
 ) -> None:
     saved = torch.load(folder / "whole" / "best.pt", weights_only=True)
     assert saved["network"].keys() == worker.plain_network().state_dict().keys()
-    assert sorted(path.name for path in (folder / "whole").iterdir()) == ["best.pt", "last.pt"]
+    assert sorted(path.name for path in (folder / "whole").iterdir()) == ["best.pt", "last.previous.pt", "last.pt"]
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 8])
