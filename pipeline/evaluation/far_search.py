@@ -207,9 +207,9 @@ class _Tiles:
         """The least squared distance that places have found so far, or find along the lines of one tile."""
         lines, squares = self.within + self.starts[number], self.squares[number]
         if len(places) * len(lines) <= _AT_ONCE:
-            seen = self.along.take(self.field.take(places[:, np.newaxis] + lines))
-            seen += squares
-            return np.minimum(best, seen.min(axis=1))
+            seen = self.along.take(self.field.take(lines[:, np.newaxis] + places))
+            seen += squares[:, np.newaxis]
+            return np.minimum(best, seen.min(axis=0))
         for line, square in zip(lines.tolist(), squares.tolist(), strict=True):
             seen = self.along.take(self.field[line:].take(places))
             seen += square
