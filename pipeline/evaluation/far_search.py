@@ -16,17 +16,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.evaluation.point_pairs import between_points, tree_cost
+
 __all__ = ["Lines", "far_distances"]
 
 _TILE = 4  # lines along each axis that are taken together
-_REACHES = (16.0, 48.0, math.inf)  # of the tiles, in voxels of the mean spacing: the room about an array costs as well
+_SAMPLE = 8  # points whose distance says how far the tiles shall reach: the room about an array costs as well
+_WIDER = (1.1, 3.3, math.inf)  # times as far as these
 _CHUNK = 1 << 16  # points followed together
 _AT_ONCE = 1 << 15  # looks taken together, a few points at all lines of a tile
 _PAUSE = 4  # tiles after which it is seen which points are done
-_LEAF = 32  # targets that the tree does not split further
 # What the ways cost, in looks at one line, as measured on volumes of 256 x 256 x 128, rounded.
 _TILE_CALL, _PLACE, _POINT = 2500, 0.4, 7000  # a tile, a place that is laid out, a point that is held against all
-_TREE, _TREE_TARGET, _TREE_QUERY = 2_000_000, 50, 60  # its import, in part; the last for each doubling of the targets
+_IMPORT = 2_000_000  # in part, of the library that has the tree
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,7 @@ class Lines:
     Attributes
     ----------
     field
-        Unsigned array of rank 2 or 3: voxels along the first axis to the nearest target.
+        Unsigned array (X, Y, Z): voxels along the first axis to the nearest target.
     none
         The value where there is none.
     spacing
@@ -55,11 +57,11 @@ class Lines:
         return squares
 
     def about(self, points: np.ndarray) -> tuple[Lines, np.ndarray]:
-        """The part that holds all targets and these points (rank, N), and the points in it."""
+        """The part that holds all targets and these points (3, N), and the points in it."""
         there = self.field[0] < self.none  # a line that has a target has a distance everywhere
         starts, stops = [0], [len(self.field)]
-        for axis in range(there.ndim):
-            held = np.flatnonzero(there.any(axis=1 - axis) if there.ndim == 2 else there)
+        for axis in (0, 1):
+            held = np.flatnonzero(there.any(axis=1 - axis))
             starts.append(int(min(held[0], points[axis + 1].min())))
             stops.append(int(max(held[-1], points[axis + 1].max())) + 1)
         box = tuple(slice(start, stop) for start, stop in zip(starts, stops, strict=True))
@@ -76,9 +78,9 @@ def far_distances(
     lines
         Of at least one target.
     points
-        (rank, N) indices into the field.
+        (3, N) indices into the field.
     targets
-        Gives the same of the targets, (rank, M), where the tree needs them.
+        Gives the same of the targets, (3, M), where the tree needs them.
     n_targets
         M.
     patience
@@ -90,12 +92,14 @@ def far_distances(
     numpy.ndarray
         (N,) float64, in the unit of the spacing.
     """
-    query = _TREE_QUERY * math.log2(n_targets + 1)
-    allowed = patience * (_TREE + _TREE_TARGET * n_targets + query * points.shape[1])
+    allowed = patience * (_IMPORT + tree_cost(points.shape[1], n_targets))
     near, inside = lines.about(points)
     best, left = np.full(points.shape[1], np.inf), np.arange(points.shape[1])
-    for reach in _REACHES:
-        tiles = _Tiles(near, reach)
+    sample = left[:: max(1, len(left) // _SAMPLE)]
+    best[sample] = _one_by_one(near, inside[:, sample], best[sample])
+    reach = math.sqrt(best[sample].max())
+    for wider in _WIDER:
+        tiles = _Tiles(near, wider * reach)
         one_by_one = _cost_one_by_one(near, best[left])
         if one_by_one <= min(allowed, tiles.cost):
             best[left] = _one_by_one(near, inside[:, left], best[left])
@@ -107,8 +111,8 @@ def far_distances(
         allowed -= spent
         if not len(left):
             return np.sqrt(best)
-    distances, spacing = np.sqrt(best), np.array(lines.spacing)
-    distances[left] = _by_tree(points[:, left].T * spacing, targets().T * spacing)
+    distances = np.sqrt(best)
+    distances[left] = between_points(points[:, left], targets(), lines.spacing)
     return distances
 
 
@@ -120,12 +124,11 @@ class _Tiles:
     lines
         Where they lie.
     reach
-        In voxels of the mean spacing.
+        In the unit of the spacing.
     """
 
     def __init__(self, lines: Lines, reach: float) -> None:
         lengths, spacing = np.array(lines.field.shape[1:]), np.array(lines.spacing[1:])
-        reach *= math.exp(np.log(lines.spacing).mean())
         self.lines, self.limit = lines, reach**2 if (reach < spacing * (lengths - 1)).any() else np.inf
         self.counts = np.minimum(reach / spacing, lengths - 1).astype(int) // _TILE + 1  # to each side
         self.shape = (len(lines.field), *(int(size) for size in lengths + self.counts * _TILE))
@@ -134,7 +137,7 @@ class _Tiles:
     def search_all(
         self, points: np.ndarray, best: np.ndarray, left: np.ndarray, allowed: float
     ) -> tuple[np.ndarray, float]:
-        """Lower the squared distances `best` (N,) of those points (rank, N) that are left.
+        """Lower the squared distances `best` (N,) of those points (3, N) that are left.
 
         Returns which are still left, and the looks that it took: somewhat more than are allowed, at most.
         """
@@ -204,9 +207,9 @@ class _Tiles:
         """The least squared distance that places have found so far, or find along the lines of one tile."""
         lines, squares = self.within + self.starts[number], self.squares[number]
         if len(places) * len(lines) <= _AT_ONCE:
-            seen = self.along.take(self.field.take(places[:, np.newaxis] + lines))
-            seen += squares
-            return np.minimum(best, seen.min(axis=1))
+            seen = self.along.take(self.field.take(lines[:, np.newaxis] + places))
+            seen += squares[:, np.newaxis]
+            return np.minimum(best, seen.min(axis=0))
         for line, square in zip(lines.tolist(), squares.tolist(), strict=True):
             seen = self.along.take(self.field[line:].take(places))
             seen += square
@@ -236,12 +239,3 @@ def _one_by_one(lines: Lines, points: np.ndarray, best: np.ndarray) -> np.ndarra
         seen += squares[0]
         found[number] = min(best[number], seen.min())
     return found
-
-
-def _by_tree(queries: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Distance of each point (N, rank) to the nearest target (M, rank)."""
-    from scipy.spatial import cKDTree
-
-    # Points of a grid are spread evenly enough: sorting them to split at medians costs more than it saves.
-    distances: np.ndarray = cKDTree(targets, leafsize=_LEAF, balanced_tree=False, compact_nodes=False).query(queries)[0]
-    return distances
