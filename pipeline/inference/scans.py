@@ -121,7 +121,8 @@ class ScanPredictor:
         workers = max(2, min(_MOST_WORKERS, os.cpu_count() or 1))
         behind: deque[list[Future[Prediction]]] = deque()
         failure: Fault | None = None
-        readers, finishers = ThreadPoolExecutor(workers), ThreadPoolExecutor(workers)
+        threads = torch.get_num_threads()
+        readers, finishers = (ThreadPoolExecutor(workers, initializer=_keep_to_one_core) for _ in range(2))
         try:
             for done in self._predicted(self._prepared_scans(scans, readers)):
                 if isinstance(done, Fault):
@@ -135,6 +136,7 @@ class ScanPredictor:
         finally:
             readers.shutdown(cancel_futures=True)
             finishers.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)  # of threads that begin from here on
         if failure is not None:
             raise failure
 
@@ -264,6 +266,11 @@ class ScanPredictor:
         if values is not None:
             whole = torch.from_numpy(np.stack([plane.restore(channel) for channel in values]))
         return Prediction(case, mask, plane.axis, whole, review)
+
+
+def _keep_to_one_core() -> None:
+    """Let this thread work alone: each that does not has as many threads of its own as the network has."""
+    torch.set_num_threads(1)
 
 
 def _jobs(scan: PreparedScan) -> Iterator[tuple[Case, Any, Opinion]]:
