@@ -25,6 +25,7 @@ EPILOG = """examples:
   bin/predict --run runs/hipmri/latest --images scans --out masks --probabilities uint8
   bin/predict --run runs/a/001 --run runs/a/002 --images scans --out masks      # the average of two runs
   bin/predict --run runs/hipmri/latest --images scans --out masks --shard 0/4   # one of four that share the work
+  torchrun --nproc-per-node 4 -- bin/predict --run runs/hipmri/latest --images scans --out masks   # all four
 
 Each mask has its image's name, grid and header. In DIR of --out as well: provenance.json and, where files could not be
 predicted, failures.csv; all others are predicted then, and the exit code is 2. The same command goes on where it was

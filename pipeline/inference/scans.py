@@ -124,7 +124,8 @@ class ScanPredictor:
         workers = max(2, min(_MOST_WORKERS, os.cpu_count() or 1))
         behind: deque[list[Future[Prediction]]] = deque()
         failure: Fault | None = None
-        readers, finishers = ThreadPoolExecutor(workers), ThreadPoolExecutor(workers)
+        threads = torch.get_num_threads()
+        readers, finishers = (ThreadPoolExecutor(workers, initializer=_keep_to_one_core) for _ in range(2))
         try:
             for done in self._predicted(self._prepared_scans(scans, readers)):
                 if isinstance(done, Fault):
@@ -138,6 +139,7 @@ class ScanPredictor:
         finally:
             readers.shutdown(cancel_futures=True)
             finishers.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)  # of threads that begin from here on
         if failure is not None:
             raise failure
 
@@ -282,6 +284,11 @@ class ScanPredictor:
             return inverted(self.chains[0], views[0].opinion.probabilities, views[0].prepared)
         every = ((view.opinion.probabilities, view.prepared) for view in views)
         return mean_of_views(self.chains, every)
+
+
+def _keep_to_one_core() -> None:
+    """Let this thread work alone: each that does not has as many threads of its own as the network has."""
+    torch.set_num_threads(1)
 
 
 def _results(jobs: list[Future[Prediction]]) -> Iterator[Prediction]:

@@ -690,3 +690,37 @@ def test_a_file_of_one_slice_has_one_view(store: Callable[..., Any]) -> None:
     (alone,) = predictor(network, entries=load_entries())([case])
     (found,) = both([case])
     assert np.array_equal(found.mask, alone.mask)
+
+
+def test_only_the_network_has_all_cores(store: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = [store(f"s{n}", (6, 5))[0] for n in range(9)]
+    counts: dict[str, set[int]] = {"reading": set(), "network": set(), "finishing": set()}
+    chain, invert = PrepareChain.__call__, PrepareChain.invert
+
+    class Counting(Truthful):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            counts["network"].add(torch.get_num_threads())
+            return super().forward(image)
+
+    def reading(self: PrepareChain, sample: Any) -> dict[str, Any]:
+        counts["reading"].add(torch.get_num_threads())
+        return chain(self, sample)
+
+    def finishing(self: PrepareChain, *values: torch.Tensor) -> torch.Tensor:
+        counts["finishing"].add(torch.get_num_threads())
+        return invert(self, *values)
+
+    monkeypatch.setattr(PrepareChain, "__call__", reading)
+    monkeypatch.setattr(PrepareChain, "invert", finishing)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert sum(1 for _ in predictor(Counting())(cases)) == 9
+        assert counts == {"reading": {1}, "network": {3}, "finishing": {1}}
+        later: list[int] = []
+        thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        assert (torch.get_num_threads(), later) == (3, [3])
+    finally:
+        torch.set_num_threads(before)
