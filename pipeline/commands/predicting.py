@@ -16,11 +16,12 @@ from pipeline.commands.prediction_job import Done, Job
 from pipeline.data.cases import Case
 from pipeline.errors import ConfigError, DataError, Fault, ImageFileError, RunError
 from pipeline.inference.batch import apart, predict_each
+from pipeline.inference.finishing import Prediction
 from pipeline.inference.folder import Failed
 from pipeline.inference.label_ranges import kind_of
 from pipeline.inference.ledger import Ledger, Record, Sources, failure_record, with_digests
 from pipeline.inference.review import review_rows
-from pipeline.inference.scans import Prediction, ScanPredictor
+from pipeline.inference.scans import ScanPredictor
 from pipeline.inference.trained import Member, Model
 from pipeline.inference.writing import BackgroundWriter, write_prediction
 from pipeline.networks.build import build_network

@@ -28,8 +28,9 @@ from pipeline.data.inspection import knows_spacing
 from pipeline.data.views import View
 from pipeline.errors import ConfigError, DataError, Interrupted, raise_all
 from pipeline.evaluation.confusion import CaseCounts
+from pipeline.inference.finishing import Prediction
 from pipeline.inference.masks import mask_bytes
-from pipeline.inference.scans import Prediction, ScanPredictor, prediction_path
+from pipeline.inference.scans import ScanPredictor, prediction_path
 from pipeline.networks.build import build_network
 from pipeline.networks.fold import folded
 from pipeline.progress import stage

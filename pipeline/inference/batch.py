@@ -12,7 +12,7 @@ from pipeline.errors import Fault, RunError
 from pipeline.inference.folder import Failed
 
 if TYPE_CHECKING:  # which brings torch
-    from pipeline.inference.scans import Prediction
+    from pipeline.inference.finishing import Prediction
 
 __all__ = ["apart", "predict_each"]
 

@@ -7,12 +7,11 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -20,49 +19,19 @@ from pipeline.config.schema import PostprocessRule
 from pipeline.data.caching.prepared import sample_of
 from pipeline.data.cases import Case, reading_order, scan_key
 from pipeline.errors import Fault, RunError
+from pipeline.inference.finishing import Finishing, Prediction
 from pipeline.inference.mirroring import mean_probabilities
-from pipeline.inference.original_grid import highest, inverted, mean_of_views, spacing_mm
-from pipeline.inference.postprocess import postprocess
-from pipeline.inference.review import Review, ReviewSums
-from pipeline.inference.stacks import CaseView, Opinion, Part, PreparedScan, Stack, filled
+from pipeline.inference.stacks import Opinion, Part, PreparedScan, Stack, filled
 from pipeline.networks.apply import Window, WindowSettings, is_out_of_memory
 from transforms.chain import PrepareChain
-from transforms.planes import plane_from
 
-__all__ = ["Prediction", "ScanPredictor", "prediction_path"]
+__all__ = ["ScanPredictor", "prediction_path"]
 
 _SCANS_AHEAD = 4  # that are read and prepared before their turn, whatever their size
 _BATCHES_AHEAD = 2  # whose slices are prepared before their turn, where their scans are small ...
 _AHEAD_BYTES = 4_000_000  # ... which is told by their files
 _BATCHES_BEHIND = 1  # whose scans go back through the chain while the next batch is predicted
 _MOST_WORKERS = 8
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One case's prediction.
-
-    Attributes
-    ----------
-    case
-        The case.
-    mask
-        Class indices on the image file's own grid, without its trailing axes of length 1: (H, W), or a volume with the
-        file's axes, in the smallest unsigned type.
-    axis
-        Which axis of a volume was cut into slices; -1 for a 2D slice.
-    probabilities
-        (K, ...) float32 on the mask's axes and grid, 0 for all classes where the prepare chain cut voxels off; as they
-        were before any post-processing. None where they were not asked for.
-    review
-        How far the mask can be trusted; None where that was not asked for.
-    """
-
-    case: Case
-    mask: np.ndarray
-    axis: int
-    probabilities: torch.Tensor | None = None
-    review: Review | None = None
 
 
 class ScanPredictor:
@@ -104,10 +73,10 @@ class ScanPredictor:
         for member in self.networks:
             member.eval()
         self.chains = [chains] if isinstance(chains, PrepareChain) else list(chains)
+        self._finish = Finishing(self.chains, dict(rules or {}), keep_probabilities, review)
         self.device, self.context = device, context
         self.settings, self.say = Window.of(settings), say
-        self.mirror, self.rules = tuple(mirror), dict(rules or {})
-        self.keep_probabilities, self.review = keep_probabilities, review
+        self.mirror, self.compare = tuple(mirror), review
 
     def __call__(self, cases: Sequence[Case]) -> Iterator[Prediction]:
         """Predict cases in the order of their scans; the next are prepared, and those before are finished, meanwhile.
@@ -131,7 +100,7 @@ class ScanPredictor:
                 if isinstance(done, Fault):
                     failure = done
                     break
-                behind.append([finishers.submit(self._finished, *job) for scan in done for job in scan.by_case()])
+                behind.append([finishers.submit(self._finish, *job) for scan in done for job in scan.by_case()])
                 if len(behind) > _BATCHES_BEHIND:
                     yield from _results(behind.popleft())
             while behind:
@@ -230,7 +199,7 @@ class ScanPredictor:
             images = images.pin_memory()  # from where the device fetches it by itself
         images = images.to(self.device, torch.float32, non_blocking=True)
         images = images.contiguous(memory_format=torch.channels_last)
-        mean, shared = mean_probabilities(self.networks, images, self.settings, self.mirror, compare=self.review)
+        mean, shared = mean_probabilities(self.networks, images, self.settings, self.mirror, compare=self.compare)
         return mean.cpu(), shared
 
     def _use_less_memory(self, error: Exception) -> None:
@@ -249,41 +218,6 @@ class ScanPredictor:
                 "the memory does not suffice for one slice", where="inference",
                 remedy="Set inference.roi_size to a smaller window, or lower network.channels",
             ) from error  # fmt: skip
-
-    def _finished(self, case: Case, views: Sequence[CaseView]) -> Prediction:
-        """One case's prediction on the grid of its file; runs beside the networks."""
-        prepared = views[0].prepared
-        plane, classes = plane_from(prepared.meta), views[0].opinion.probabilities.shape[1]
-        sums = ReviewSums(classes) if self.review else None
-        masks, kept = [], []
-        for back in self._back(views):
-            probable, mask = highest(back)
-            masks.append(mask)
-            kept += [back.numpy()] if self.keep_probabilities else []
-            if sums is not None:
-                sums.add(back, probable, mask)
-        mask = np.ascontiguousarray(plane.restore(np.concatenate(masks)))
-        spacing = spacing_mm(prepared.meta)
-        review = None
-        if sums is not None:
-            shared = [view.opinion.overlaps.sum(0).numpy() for view in views if view.opinion.overlaps is not None]
-            review = sums.review(mask, spacing, np.sum(shared, axis=0) if shared else None)
-        try:
-            mask = postprocess(mask, self.rules, spacing)
-        except Fault as fault:
-            raise type(fault)(f"{fault.what} ({case.id})", where=fault.where, remedy=fault.remedy) from None
-        values = np.concatenate(kept).swapaxes(0, 1) if kept else None
-        whole = None
-        if values is not None:
-            whole = torch.from_numpy(np.stack([plane.restore(channel) for channel in values]))
-        return Prediction(case, mask, plane.axis, whole, review)
-
-    def _back(self, views: Sequence[CaseView]) -> Iterator[torch.Tensor]:
-        """The mean over the views, on the original grid: (S', K, H0, W0) slices of the first, some at a time."""
-        if len(views) == 1:
-            return inverted(self.chains[0], views[0].opinion.probabilities, views[0].prepared)
-        every = ((view.opinion.probabilities, view.prepared) for view in views)
-        return mean_of_views(self.chains, every)
 
 
 def _keep_to_one_core() -> None:

@@ -16,7 +16,7 @@ from pipeline.inference.masks import mask_bytes, probabilities_bytes
 from pipeline.runs import write_bytes
 
 if TYPE_CHECKING:  # which brings torch
-    from pipeline.inference.scans import Prediction
+    from pipeline.inference.finishing import Prediction
 
 __all__ = ["BackgroundWriter", "Form", "mask_path", "probabilities_path", "write_prediction"]
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from pipeline.data.cases import Case, reading_order, scan_key
 from pipeline.errors import DataError, Fault, Faults, ImageFileError
 from pipeline.inference.batch import apart, predict_each
+from pipeline.inference.finishing import Prediction
 from pipeline.inference.folder import Failed
-from pipeline.inference.scans import Prediction
 
 MASK = np.zeros((1, 1), np.uint8)
 Predict = Callable[[Sequence[Case]], Iterator[Prediction]]

@@ -20,9 +20,10 @@ from torch import nn
 from pipeline.config.schema import PostprocessRule
 from pipeline.data.cases import Case
 from pipeline.errors import DataError, Fault, RunError
+from pipeline.inference.finishing import Prediction
 from pipeline.inference.masks import mask_bytes
 from pipeline.inference.original_grid import most_probable, restored_masks, spacing_mm
-from pipeline.inference.scans import Prediction, ScanPredictor, prediction_path
+from pipeline.inference.scans import ScanPredictor, prediction_path
 from pipeline.inference.stacks import PreparedScan
 from pipeline.networks.apply import Window
 from transforms.chain import PrepareChain

@@ -13,7 +13,7 @@ import torch
 
 from pipeline.data.cases import Case
 from pipeline.errors import ImageFileError, RunError
-from pipeline.inference.scans import Prediction
+from pipeline.inference.finishing import Prediction
 from pipeline.inference.writing import BackgroundWriter, mask_path, probabilities_path, write_prediction
 
 
