@@ -97,7 +97,7 @@ def far_distances(
     best, left = np.full(points.shape[1], np.inf), np.arange(points.shape[1])
     sample = left[:: max(1, len(left) // _SAMPLE)]
     best[sample] = _one_by_one(near, inside[:, sample], best[sample])
-    reach = math.sqrt(best[sample].max())
+    reach = max(math.sqrt(best[sample].max()), *lines.spacing)
     for wider in _WIDER:
         tiles = _Tiles(near, wider * reach)
         one_by_one = _cost_one_by_one(near, best[left])

@@ -15,6 +15,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from pipeline.evaluation.far_search import Lines, far_distances
 from pipeline.evaluation.point_pairs import are_few, between_points
 
 __all__ = ["Grid", "grid_of", "nearest"]
+
+_Number = TypeVar("_Number", int, float)
 
 _RADIUS = {2: 8.0, 3: 5.0}  # of the lines that are looked at one by one, by rank, in voxels of the mean spacing
 _FARTHEST = 16  # voxels along one axis, where one spacing is far smaller than another
@@ -124,7 +127,7 @@ def nearest(queries: np.ndarray, targets: np.ndarray, grid: Grid) -> tuple[np.nd
     return which, np.concatenate([grid.distances, far])
 
 
-def _deep(values: tuple, fill: float) -> tuple:
+def _deep(values: tuple[_Number, ...], fill: _Number) -> tuple[_Number, ...]:
     """Those of a volume, where a slice has none along the first axis."""
     return (fill,) * (3 - len(values)) + values
 

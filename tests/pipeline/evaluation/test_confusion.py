@@ -59,6 +59,21 @@ def test_equals_a_loop(
         np.testing.assert_array_equal(slice_confusions(moved[0], moved[1], n_classes, axis=axis), expected)
 
 
+@pytest.mark.parametrize(("slices", "n_classes"), [(256, 16), (257, 16), (5, 118), (4, 118)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_slices_that_lie_side_by_side_are_counted_apart(slices: int, n_classes: int, turned: bool) -> None:
+    """As many bins as 16 bits can tell apart, and more: the highest id of the last slice has the last bin."""
+    rng = np.random.default_rng(slices)
+    masks = [np.asfortranarray(rng.integers(n_classes, size=(slices, 2, 3), dtype=np.uint8)) for _ in range(2)]
+    masks = [np.asfortranarray(mask.transpose(0, 2, 1)).transpose(0, 2, 1) if turned else mask for mask in masks]
+    for mask in masks:
+        mask[-1] = n_classes - 1
+    expected = np.zeros((slices, n_classes, n_classes), int)
+    for number, *pixel in np.ndindex(masks[0].shape):
+        expected[number, masks[0][number, *pixel], masks[1][number, *pixel]] += 1
+    np.testing.assert_array_equal(slice_confusions(masks[0], masks[1], n_classes, axis=0), expected)
+
+
 def test_a_slice_is_a_volume_of_one() -> None:
     rng = np.random.default_rng(0)
     reference, prediction = rng.integers(3, size=(2, 5, 7))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.errors import Fault, Faults
+from pipeline.errors import Fault, Faults, RunError
+from pipeline.evaluation import scoring
 from pipeline.evaluation.confusion import CaseCounts, SliceCounts, count_slices, slice_confusions
 from pipeline.evaluation.masks import Rules, read_masks
 from pipeline.evaluation.pairing import Identity, MaskPair
@@ -185,16 +189,16 @@ def test_found_values_always_hold_the_background() -> None:
     assert one.slices.confusion.tolist() == [[0, 0], [0, 8]]
 
 
-@pytest.mark.parametrize("patience", [3600.0, 0.0])
+@pytest.mark.parametrize(("patience", "workers"), [(3600.0, 2), (0.0, 2), (0.0, 3)])
 def test_a_bad_pair_stops_no_other(
-    pair: Callable[..., MaskPair], monkeypatch: pytest.MonkeyPatch, patience: float
+    pair: Callable[..., MaskPair], monkeypatch: pytest.MonkeyPatch, patience: float, workers: int
 ) -> None:
-    """In one process and, with no patience, in two; the results are the same, in the order of the pairs."""
+    """In one process and, with no patience, in several; the results are the same, in the order of the pairs."""
     monkeypatch.setattr("pipeline.evaluation.scoring._PATIENCE_S", patience)
     pairs = [pair(*volumes(seed), name=str(seed)) for seed in range(5)]
     pairs[3].label.write_bytes(b"no NIfTI")
     ticks: list[int] = []
-    found = score_pairs(pairs, Rules(classes=3), 2, lambda: ticks.append(1))
+    found = score_pairs(pairs, Rules(classes=3), workers, lambda: ticks.append(1))
     assert len(ticks) == 5
     assert [isinstance(one, Failure) for one in found] == [False, False, False, True, False]
     failure = found[3]
@@ -204,6 +208,34 @@ def test_a_bad_pair_stops_no_other(
         if isinstance(one, Score):
             assert one.counts.case == str(seed)
             np.testing.assert_array_equal(one.counts.slices.confusion, slice_confusions(*volumes(seed), 3).sum(axis=0))
+
+
+def test_this_process_scores_beside_the_others(pair: Callable[..., MaskPair], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of seven pairs one other process has two at a time; a single pair needs none, whatever the patience."""
+    here: list[str] = []
+    attempt = scoring._attempt
+
+    def told(one: MaskPair, rules: Rules) -> Score | Failure:
+        here.append(one.identity.case)
+        return attempt(one, rules)
+
+    monkeypatch.setattr(scoring, "_PATIENCE_S", 0.0)
+    pairs = [pair(*volumes(seed), name=str(seed)) for seed in range(7)]
+    with ThreadPoolExecutor(1) as other:  # in the other's place, so that it starts at once and takes what it is given
+        monkeypatch.setattr(scoring, "_attempt", told)
+        monkeypatch.setattr(scoring, "ProcessPoolExecutor", lambda *_, **__: other)
+        found = score_pairs(pairs, Rules(classes=3), 2)
+    assert [one.counts.case for one in found if isinstance(one, Score)] == [str(seed) for seed in range(7)]
+    assert sorted(here) == [str(seed) for seed in range(7)], "each of them once"
+    monkeypatch.setattr(scoring, "ProcessPoolExecutor", None)
+    assert len(score_pairs(pairs[:1], Rules(classes=3), 2)) == 1
+
+
+def test_a_process_that_is_killed_is_told(pair: Callable[..., MaskPair], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(scoring, "_leave_signals", functools.partial(os._exit, 1))
+    with pytest.raises(RunError, match="a process that scored cases was killed"):
+        score_pairs([pair(*volumes(seed), name=str(seed)) for seed in range(4)], Rules(classes=3), 2)
 
 
 def test_the_digest_follows_the_files(pair: Callable[..., MaskPair]) -> None:

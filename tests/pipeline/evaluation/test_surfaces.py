@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import warnings
@@ -17,6 +18,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from pipeline.errors import DataError
+from pipeline.evaluation import far_search, nearest, point_pairs
 from pipeline.evaluation.surface_pieces import piece_sizes
 from pipeline.evaluation.surfaces import SurfaceDistances, image_diagonal, surface_distances, surface_figures
 
@@ -234,6 +236,101 @@ def test_classes_far_apart_are_each_cropped() -> None:
     assert both.hd95.tolist() == [2.0, 1.0]
     alone = surface_figures(volume == 1, moved == 1, [1], (1.0, 2.0, 3.0), 0.5)
     assert both.assd[1] == alone.assd[0]
+
+
+def blobs(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """A mask of some pieces, about half of the image."""
+    return ndimage.gaussian_filter(rng.standard_normal(shape), rng.uniform(1, 3)) > 0
+
+
+def moved(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A mask moved by up to a few voxels, with a few voxels changed."""
+    steps = tuple(int(step) for step in rng.integers(-3, 4, mask.ndim))
+    return np.roll(mask, steps, tuple(range(mask.ndim))) ^ (rng.random(mask.shape) < 0.003)
+
+
+def box(rng: np.random.Generator, shape: tuple[int, ...], share: float) -> np.ndarray:
+    """A filled box somewhere, whose sides are that share of the image's, at least a voxel."""
+    mask, sizes = np.zeros(shape, bool), [max(1, int(share * length)) for length in shape]
+    starts = [int(rng.integers(0, length - size + 1)) for length, size in zip(shape, sizes, strict=True)]
+    mask[tuple(slice(start, start + size) for start, size in zip(starts, sizes, strict=True))] = True
+    return mask
+
+
+def trouble(kind: str, rng: np.random.Generator, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """A reference and a prediction of a kind that surface distances may get wrong, neither of them empty."""
+    ends = np.zeros((2, *shape), bool)
+    if kind == "at the border":  # up to every side of the image
+        first = ~box(rng, shape, 0.4)
+        pair = [first, moved(first, rng)]
+    elif kind == "single voxels":
+        pair = [box(rng, shape, 0), box(rng, shape, 0)]
+    elif kind == "holes":  # one inside the other, of which the prediction has none
+        whole = box(rng, shape, 0.8)
+        pair = [whole & ~(ndimage.binary_erosion(whole) & blobs(rng, shape)), whole]
+    elif kind == "far apart":
+        ends[0][tuple(slice(length // 3) for length in shape)] = True
+        ends[1][tuple(slice(2 * length // 3, None) for length in shape)] = True
+        pair = [end & (blobs(rng, shape) | box(rng, shape, 0.1)) | corner for end, corner in
+                zip(ends, (np.indices(shape).sum(0) == 0, np.indices(shape).sum(0) == sum(shape) - len(shape)),
+                    strict=True)]  # fmt: skip
+    elif kind == "huge and tiny":
+        pair = [blobs(rng, shape), box(rng, shape, 0.02)]
+    else:
+        first = blobs(rng, shape)
+        pair = [first, moved(first, rng)]
+    return pair[:: rng.choice([-1, 1])]
+
+
+KINDS = ("at the border", "single voxels", "holes", "far apart", "huge and tiny", "blobs")
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_hundred_troubled_masks_are_those_of_deepmind(kind: str, rank: int) -> None:
+    """Twenty of each kind and rank, 240 in all: anisotropic, in either layout, with a class that one side lacks."""
+    for seed in range(20):
+        rng = np.random.default_rng([seed, rank, KINDS.index(kind)])
+        shape = tuple(int(length) for length in rng.integers(*((20, 90) if rank == 2 else (8, 36)), rank))
+        spacing = tuple(float(value) for value in rng.choice([0.4, 0.73, 1.0, 1.7, 3.3], rank))
+        reference, prediction = trouble(kind, rng, shape)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            theirs = surface_distance.compute_surface_distances(reference, prediction, spacing)
+        tolerance = float(rng.choice([0.0, 1.1, 4.7]))
+        masks = [np.array(mask, dtype=np.uint8, order=rng.choice(["C", "F"])) for mask in (reference, prediction)]
+        found = surface_figures(masks[0], masks[1], [1, 2], spacing, tolerance)
+        low, high = (surface_distance.compute_robust_hausdorff(theirs, 95 + by) for by in (-1e-6, 1e-6))
+        assert low * (1 - 1e-6) <= found.hd95[0] <= high * (1 + 1e-6), (seed, shape, spacing)
+        farthest = surface_distances(reference, prediction, spacing).percentile(100)
+        assert farthest == pytest.approx(surface_distance.compute_robust_hausdorff(theirs, 100), rel=1e-6)
+        there = theirs["surfel_areas_gt"], theirs["surfel_areas_pred"]
+        total = theirs["distances_gt_to_pred"] @ there[0] + theirs["distances_pred_to_gt"] @ there[1]
+        assert found.assd[0] == pytest.approx(total / (there[0].sum() + there[1].sum()), rel=1e-6)
+        dice = surface_distance.compute_surface_dice_at_tolerance(theirs, tolerance * (1 + 1e-6))
+        assert found.surface_dice[0] == pytest.approx(dice, rel=1e-6)
+        assert not found.missed.any() and np.isnan(found.hd95[1]), "of class 2 there is none"
+        empty = surface_figures(masks[0], 0 * masks[1], [1, 2], spacing, tolerance)
+        assert empty.missed.tolist() == [True, False]
+        assert empty.hd95[0] == empty.assd[0] == pytest.approx(math.dist((0,) * rank, np.multiply(shape, spacing)))
+
+
+def test_the_troubled_masks_go_every_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the test above speaks of tiles, of the tree and of pairs as well as of what is near."""
+    taken = set[str]()
+
+    def told(name: str, way: Any, *given: Any) -> Any:
+        taken.add(name)
+        return way(*given)
+
+    for module, name in ((nearest, "_look"), (far_search, "_one_by_one"), (point_pairs, "_by_pairs"),
+                         (point_pairs, "_by_tree")):  # fmt: skip
+        monkeypatch.setattr(module, name, functools.partial(told, name, getattr(module, name)))
+    search = far_search._Tiles.search_all
+    monkeypatch.setattr(far_search._Tiles, "search_all", lambda *given: told("tiles", search, *given))
+    for kind in ("far apart", "blobs", "huge and tiny"):
+        test_two_hundred_troubled_masks_are_those_of_deepmind(kind, 3)
+    assert taken == {"_look", "_one_by_one", "tiles", "_by_pairs", "_by_tree"}
 
 
 ONE = np.ones((2, 2), dtype=np.uint8)
