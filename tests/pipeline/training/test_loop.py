@@ -26,6 +26,7 @@ from pipeline.training.loop import Trainer, TrainingState
 from pipeline.training.objective import build_loss
 from pipeline.training.schedule import rate_factor
 from pipeline.training.signals import StopRequest
+from pipeline.training.step import OptimizerStep
 from pipeline.training.validation import ScanDice, ValidationResult
 
 BOTH = ["image", "label"]
@@ -452,6 +453,32 @@ def test_time_spent_before_a_stop_counts(make_trainer: Callable[..., Trainer], m
     clock.on(trainer, 0.0)
     with pytest.raises(Interrupted):
         fit(trainer, StopAt(trainer, 6))
+    clock.now += 5000  # the night between
+    resumed = make_trainer(budget="8 s", epochs=50)
+    clock.on(resumed, 0.0)
+    resumed.resume()
+    assert fit(resumed).step == 8
+    assert resumed.state.seconds == 8
+
+
+def test_a_killed_training_goes_on_with_the_time_that_was_left_at_its_checkpoint(
+    make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    trainer = make_trainer(budget="8 s", epochs=50)
+    clock.on(trainer, 0.0)
+    step, steps = OptimizerStep.__call__, 0
+
+    def dying(self: OptimizerStep, *arguments: Any) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        if steps > 7:
+            raise KeyboardInterrupt  # nothing more is saved
+        return step(self, *arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(OptimizerStep, "__call__", dying)
+        fit(trainer)
     clock.now += 5000  # the night between
     resumed = make_trainer(budget="8 s", epochs=50)
     clock.on(resumed, 0.0)
