@@ -16,6 +16,8 @@ from pipeline.commands.intake import Intake
 from pipeline.commands.stages import check_test_crop, keep_to_data, network_for, predict_and_count, prepare, train
 from pipeline.config.prediction import postprocess_rules, rules_by_index
 from pipeline.config.resolved import resolved_text
+from pipeline.config.schema import PostprocessRule, Settings
+from pipeline.data.caching.slices import Slices
 from pipeline.data.cases import Case
 from pipeline.evaluation import aggregation, tables
 from pipeline.evaluation.confusion import CaseCounts, SliceCounts
@@ -96,9 +98,7 @@ def train_and_test(
     network = network_for(intake.dataset, device)  # before the cache is filled: it may refuse its parameters
     if ranks.is_first:
         check_test_crop(intake)
-    sides = intake.split.sides()
-    banks = {side: prepare(intake, f"{side}{of_fold}", sides[side], log.say, ranks) for side in ("train", "validation")}
-    log(f"prepared {sum(len(bank) for bank in banks.values())} slices, {sum(b.bytes() for b in banks.values())} bytes")
+    banks = _banks(intake, of_fold, log, ranks)
     state = train(intake, network, banks, folder, device, log, resume=resume, name=f"train{of_fold}", ranks=ranks)
     chosen = ranks.from_first(
         lambda: post_processing(intake, network, device, folder, log.say, name=f"choose{of_fold}", resume=resume)
@@ -106,13 +106,26 @@ def train_and_test(
     if ranks.is_first:
         dataset = intake.dataset
         write_model_file(folder, dataset.config, dataset.cases, intake.facts, intake.split.train, chosen)
-    rules = postprocess_rules(intake.settings)
-    if chosen is not None:
-        rules = rules_by_index(rules_of(chosen), intake.settings.data.classes)
+    rules = _rules(intake.settings, chosen)
     counts = predict_and_count(intake, network, device, predictions, log.say, f"predict{of_fold}", rules, ranks)
     if ranks.is_first:
         save_checkpoint(folder / "checkpoints" / _COUNTS, {"counts": [_plain(one) for one in counts]})
     return Trained(intake, state, counts, chosen)
+
+
+def _banks(intake: Intake, of_fold: str, log: RunLog, ranks: Ranks) -> dict[str, Slices]:
+    """The prepared slices that train and that choose the checkpoint."""
+    sides = intake.split.sides()
+    banks = {side: prepare(intake, f"{side}{of_fold}", sides[side], log.say, ranks) for side in ("train", "validation")}
+    log(f"prepared {sum(len(bank) for bank in banks.values())} slices, {sum(b.bytes() for b in banks.values())} bytes")
+    return banks
+
+
+def _rules(settings: Settings, chosen: Choices | None) -> dict[int, PostprocessRule]:
+    """Post-processing by class index: as it was chosen, where it was, else as the config has it."""
+    if chosen is None:
+        return postprocess_rules(settings)
+    return rules_by_index(rules_of(chosen), settings.data.classes)
 
 
 def train_folds(

@@ -115,7 +115,7 @@ def test_far_and_near_together() -> None:
 
 @pytest.mark.parametrize("length", [253, 254, 255, 256, 300])
 def test_long_lines_are_told_from_empty_ones(length: int) -> None:
-    """From nearly one end of a volume to the other, where a byte holds the voxels between them and where it does not."""
+    """From nearly one end of a volume to the other, whether or not a byte holds the voxels between them."""
     grid = grid_of((length, 2, 3), (1.0, 1.0, 1.0))
     asked, wanted = np.zeros((2, length, 2, 3), bool)
     wanted[1, 0, 0], asked[-1] = True, True
