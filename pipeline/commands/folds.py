@@ -86,14 +86,9 @@ def train_and_test(
     Interrupted
         When a signal asked for it; what is needed to go on has been saved.
     """
-    if ranks.is_first:
-        keep_to_data(folder, intake, resume=resume)
-    done = ranks.from_first(lambda: _tested(intake, folder, log.say) if resume else None)
+    done = _before(intake, folder, log, ranks, resume=resume)
     if done is not None:
-        log.say("was trained and tested before")
         return done
-    if ranks.is_first:
-        (folder / "checkpoints" / _COUNTS).unlink(missing_ok=True)  # never older than the training that goes on
     of_fold = f", {name}" if name else ""
     network = network_for(intake.dataset, device)  # before the cache is filled: it may refuse its parameters
     if ranks.is_first:
@@ -111,6 +106,18 @@ def train_and_test(
     if ranks.is_first:
         save_checkpoint(folder / "checkpoints" / _COUNTS, {"counts": [_plain(one) for one in counts]})
     return Trained(intake, state, counts, chosen)
+
+
+def _before(intake: Intake, folder: Path, log: RunLog, ranks: Ranks, *, resume: bool) -> Trained | None:
+    """What was trained and tested before, in a run that goes on; else the folder is ready for it."""
+    if ranks.is_first:
+        keep_to_data(folder, intake, resume=resume)
+    done = ranks.from_first(lambda: _tested(intake, folder, log.say) if resume else None)
+    if done is not None:
+        log.say("was trained and tested before")
+    elif ranks.is_first:
+        (folder / "checkpoints" / _COUNTS).unlink(missing_ok=True)  # never older than the training that goes on
+    return done
 
 
 def _banks(intake: Intake, of_fold: str, log: RunLog, ranks: Ranks) -> dict[str, Slices]:
