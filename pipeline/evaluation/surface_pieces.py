@@ -18,6 +18,7 @@ from pipeline.evaluation.nearest import Grid, grid_of
 __all__ = ["Corners", "find_corners", "piece_sizes"]
 
 _BLOCK = 1 << 19  # voxels that are looked at in one go: with what is made of them, they stay in the processor's cache
+_CORNERS = 1 << 16  # corners whose class is looked at in one go
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +48,14 @@ class Corners:
             (C,) of `places`, and (2, C) uint8 codes of the reference and of the prediction: 0 outside, 15 (in 2D) or
             255 inside, all else on the surface.
         """
-        same = self.around == index
-        boxes = same.view(np.uint64)[..., 0]  # the eight of a corner in one number
-        at = np.flatnonzero(boxes[0] | boxes[1])
-        codes = np.packbits(boxes.take(at, axis=1).view(bool).ravel()).reshape(2, len(at))
-        return self.places.take(at), codes
+        places, codes = [self.places[:0]], [np.zeros((2, 0), dtype=np.uint8)]
+        for start in range(0, len(self.places), _CORNERS):
+            chunk = slice(start, start + _CORNERS)
+            boxes = (self.around[:, chunk] == index).view(np.uint64)[..., 0]  # the eight of a corner in one number
+            at = np.flatnonzero(boxes[0] | boxes[1])
+            places.append(self.places[chunk].take(at))
+            codes.append(np.packbits(boxes.take(at, axis=1).view(bool).ravel()).reshape(2, len(at)))
+        return np.concatenate(places), np.concatenate(codes, axis=1)
 
 
 def find_corners(

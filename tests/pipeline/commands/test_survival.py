@@ -17,7 +17,7 @@ import pytest
 import torch
 
 CHECKOUT = Path(__file__).parents[3]
-TIMING = {"seconds", "slices_per_second"}
+TIMING = {"seconds", "slices_per_second", "augment_share"}
 TINY = {
     "network": "{_target_: UNet, channels: [4, 8], dropout: 0.1}", "training.batch_size": 4, "training.epochs": 3,
     "training.ema": 0.8, "training.threads": 1, "training.device": "cpu", "training.learning_rate": 0.01,

@@ -115,14 +115,14 @@ def test_far_and_near_together() -> None:
 
 @pytest.mark.parametrize("length", [253, 254, 255, 256, 300])
 def test_long_lines_are_told_from_empty_ones(length: int) -> None:
-    """From nearly one end of a volume to the other, whether or not a byte holds the voxels between them."""
+    """From both ends of a volume, where a byte holds the voxels along it and where it does not."""
     grid = grid_of((length, 2, 3), (1.0, 1.0, 1.0))
     asked, wanted = np.zeros((2, length, 2, 3), bool)
-    wanted[1, 0, 0], asked[-1] = True, True
+    wanted[3, 0, 0], asked[0], asked[-1] = True, True, True
     with pytest.MonkeyPatch.context() as patch:
         for few in (True, False):
             patch.setattr(module, "are_few", lambda *_, few=few: few)
-            expected = [math.hypot(length - 2, y, z) for y in range(2) for z in range(3)]
+            expected = [math.hypot(x, y, z) for x in (3, length - 4) for y in range(2) for z in range(3)]
             assert measured(grid, asked, wanted) == pytest.approx(expected)
 
 

@@ -45,6 +45,7 @@ def test_codes_are_read_voxel_by_voxel(labels: np.ndarray, order: Any, block: in
     pair = [np.array(mask, dtype=kind, order=order) for mask in labels]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(surface_pieces, "_BLOCK", block)
+        patch.setattr(surface_pieces, "_CORNERS", block)
         corners = find_corners(pair[0], pair[1], (1.0,) * pair[0].ndim, range(4))
     assert (np.diff(corners.places) > 0).all()
     whole = 2**2 ** pair[0].ndim - 1

@@ -227,7 +227,7 @@ def test_several_processes_need_the_memory_several_times(project: Project, monke
     monkeypatch.setattr(caches, "available_bytes", lambda: 3 * needed - 1)
     with pytest.raises(RunError, match=rf"\({needed} bytes\) of memory in each of 3 processes"):
         check_memory(config, [job])
-    with pytest.raises(RunError, match="of 5 cases in 2 views need"):
+    with pytest.raises(RunError, match="of 6 cases in 2 views need"):
         check_memory(config, [job, job])
     monkeypatch.setattr(caches, "available_bytes", lambda: 3 * needed)
     check_memory(config, [job])
