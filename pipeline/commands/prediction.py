@@ -25,6 +25,7 @@ from pipeline.inference.ledger import Ledger, Sources, sources_of, writable
 from pipeline.inference.trained import Model, find_model
 from pipeline.inference.writing import Form, mask_path, probabilities_path
 from pipeline.runs import write_text
+from pipeline.threads import wait_briefly
 from pipeline.training.signals import hold_signals
 
 __all__ = [
@@ -182,6 +183,7 @@ def run_job(job: Job) -> Outcome:
             _check_foreign(job, ledger, todo)
         done = Done()
         if todo:
+            wait_briefly()
             with hold_signals():  # a library that is interrupted while it is imported may abort the process
                 from pipeline.commands.predicting import predict_cases
             done = predict_cases(job, ledger, todo, sources)
