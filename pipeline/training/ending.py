@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from pipeline.errors import (
 __all__ = ["Ending", "is_lost_process"]
 
 _FIRST_SPEAKS_S = 1.0  # what all processes find wrong, the first of them is to tell
-_LINGER_S = 5.0  # for the others to read what was told, which is gone with the process that keeps it
+_LINGER_S = 5.0  # for the others to see that it is told, which is gone with the process that keeps it
 _LOST = ("Connection closed by peer", "Connection reset by peer", "gloo/transport", "remote process exited")
 _UNUSED = "Expected to have finished reduction in the prior iteration"
 
@@ -109,23 +110,16 @@ class Ending:
             dist.destroy_process_group()
 
     def _part(self) -> None:
-        """Wait until all have seen that the run ends, for some seconds at most: who works on will see it later.
+        """Go, the first process last: it keeps the store, where torchrun does not, and the others may still look at it.
 
-        The first process, which may be the one that keeps the store, goes last.
+        It waits for some seconds at most: one that works on will find the store gone.
         """
-        until = time.monotonic() + _LINGER_S
+        until = time.monotonic() + (0 if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" else _LINGER_S)
         with suppress(RuntimeError):
-            self.store.add("left", 1)
-            self._await("left", self.count, until)
-            if self.rank:
-                self.store.add("gone", 1)
-            else:
-                self._await("gone", self.count - 1, until)
-
-    def _await(self, name: str, count: int, until: float) -> None:
-        """Wait until a counter of the store has come to a number, or the time is over."""
-        while self.store.add(name, 0) < count and time.monotonic() < until:
-            time.sleep(0.02)
+            left = self.store.add("left", int(self.rank > 0))
+            while not self.rank and left < self.count - 1 and time.monotonic() < until:
+                time.sleep(0.02)
+                left = self.store.add("left", 0)
 
 
 def _explained(error: BaseException) -> Fault | None:

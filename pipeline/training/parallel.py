@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.errors import ConfigError, RunError
 from pipeline.training.ending import Ending
-from pipeline.training.signals import hold_signals
+from pipeline.training.signals import hold_signals, ignore_signals
 
 if TYPE_CHECKING:
     import torch
@@ -114,7 +114,11 @@ class Ranks:
                 backend, store=dist.PrefixStore("group", store), rank=self.rank, world_size=self.count,
                 timeout=_PATIENCE,
             )  # fmt: skip
-            yield
+            try:
+                yield
+            except BaseException:
+                ignore_signals()  # torchrun sends one to all as soon as one has gone
+                raise
 
     @contextmanager
     def quiet(self) -> Iterator[None]:

@@ -49,6 +49,12 @@ def interrupt_on_signals() -> Iterator[None]:
         yield
 
 
+def ignore_signals() -> None:
+    """Let a process that ends anyway come to its end, and say why."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def hold_signals() -> Iterator[None]:
     """Let signals wait: a library that is interrupted while it is imported may abort the process at its end."""
