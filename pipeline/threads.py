@@ -6,7 +6,7 @@ import os
 
 __all__ = ["wait_briefly"]
 
-# What GNU OpenMP itself takes where it has more threads than cores; else it is 300 million or 300 thousand.
+# GNU OpenMP takes 300,000 by itself: https://gcc.gnu.org/onlinedocs/libgomp/GOMP_005fSPINCOUNT.html
 _SPINS = "1000"
 _BY_USER = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
