@@ -107,6 +107,24 @@ def orientation_of(file: NiftiFile, options: ReadOptions) -> str:
     return "".join(names[axis] for axis in range(3))
 
 
+def axis_of_ras(orientation: str, axis: int) -> int:
+    """Which axis of RAS (0: left-right) an axis of a file lies along, by an `orientation_of` such as ``SRP``.
+
+    >>> axis_of_ras("SRP", 0), axis_of_ras("RAS", 0)
+    (2, 0)
+    """
+    return next(number for number, ends in enumerate(_ENDS) if orientation[axis] in ends)
+
+
+def axis_of_file(orientation: str, axis: int) -> int:
+    """Which axis of a file lies along an axis of RAS: the other way of `axis_of_ras`.
+
+    >>> axis_of_file("SRP", 2), axis_of_file("RAS", 0)
+    (0, 0)
+    """
+    return next(number for number in range(3) if axis_of_ras(orientation, number) == axis)
+
+
 def _believed(options: ReadOptions) -> bool:
     return options.spacing_mm is None and not options.ignore_affine
 

@@ -24,7 +24,7 @@ from pipeline.evaluation.confusion import CaseCounts, SliceCounts
 from pipeline.evaluation.distances import DISTANCES, CaseDistances
 from pipeline.inference.choosing import Choices, rules_of
 from pipeline.inference.model_file import read_choices, write_model_file
-from pipeline.inference.scans import prediction_path
+from pipeline.inference.writing import mask_path
 from pipeline.runs import RunLog, create_fold_folder, write_text
 from pipeline.training.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
 from pipeline.training.parallel import ALONE, Ranks
@@ -179,7 +179,7 @@ def score(counts: Sequence[CaseCounts], intake: Intake, predictions: Path) -> ag
 
 
 def _files(case: Case, predictions: Path) -> tuple[str, str]:
-    return str(prediction_path(predictions, case)), str(case.label)
+    return str(mask_path(predictions, case)), str(case.label)
 
 
 def write_evaluation(evaluation: aggregation.Evaluation, folder: Path) -> None:

@@ -18,7 +18,7 @@ from pipeline.data.inspection import knows_spacing
 from pipeline.data.statistics import side_statistics
 from pipeline.evaluation import aggregation, folds, tables
 from pipeline.inference.choosing import rules_of
-from pipeline.inference.scans import prediction_path
+from pipeline.inference.writing import mask_path
 from pipeline.progress import stage
 from pipeline.reporting.content import FoldContent, ReportContent
 from pipeline.reporting.examples import choose_cases, load_example
@@ -87,7 +87,7 @@ def _content(
     by_id = {case.id: case for case in intake.tested}
     known, classes = knows_spacing(dataset.config), settings.data.classes
     examples = [
-        load_example(by_id[name], prediction_path(folder / "predictions", by_id[name]), classes, options, known)
+        load_example(by_id[name], mask_path(folder / "predictions", by_id[name]), classes, options, known)
         for name in captions
     ]
     return ReportContent(

@@ -20,7 +20,6 @@ from pipeline.data.splitting.splits import split_folds
 from pipeline.errors import EXIT_DONE, ConfigError, Fault, Interrupted
 from pipeline.run_lock import sole_process
 from pipeline.runs import RunLog, create_run_folder, discard_untrained, existing_run_folder, write_text
-from pipeline.training.ending import is_lost_process
 from pipeline.training.parallel import Ranks
 from pipeline.training.signals import hold_signals, interrupt_on_signals
 
@@ -84,7 +83,7 @@ def _work(
         log(f"stopped by {name}")
         raise Interrupted(f"{name}; {how_to_go_on(folder)}") from None
     except Exception as error:
-        if ranks.is_first and (isinstance(error, Fault) or is_lost_process(error)):
+        if ranks.is_first and isinstance(error, Fault):
             discard_untrained(folder)
         raise
     log("finished")

@@ -30,7 +30,8 @@ from pipeline.errors import ConfigError, DataError, Interrupted, raise_all
 from pipeline.evaluation.confusion import CaseCounts
 from pipeline.inference.finishing import Prediction
 from pipeline.inference.masks import mask_bytes
-from pipeline.inference.scans import ScanPredictor, prediction_path
+from pipeline.inference.scans import ScanPredictor
+from pipeline.inference.writing import mask_path
 from pipeline.networks.build import build_network
 from pipeline.networks.fold import folded
 from pipeline.progress import stage
@@ -260,5 +261,5 @@ def _of_scans(cases: Sequence[Case], ranks: Ranks) -> list[Case]:
 def _written(predicted: Iterable[Prediction], folder: Path) -> Iterator[PredictedCase]:
     """Write masks as they come."""
     for one in predicted:
-        write_bytes(prediction_path(folder, one.case), mask_bytes(one.mask, one.case.image))
+        write_bytes(mask_path(folder, one.case), mask_bytes(one.mask, one.case.image))
         yield PredictedCase(one.case, one.mask, one.axis)

@@ -21,11 +21,10 @@ from pipeline.data.reading import read_options
 from pipeline.errors import DataError, Fault, raise_all
 from pipeline.memory import thread_count
 from transforms.nifti import NiftiFile, ReadOptions, read_label, read_nifti
-from transforms.planes import orientation_of, plane_of
+from transforms.planes import axis_of_ras, orientation_of, plane_of
 
 _MOST_THREADS = 8
 _WORKING = 20  # bytes a voxel that reading and checking take at their peak, measured
-_ENDS = ("LR", "PA", "IS")  # where the axes point that are cut into each of PLANES
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ def _several_axes(config: Config, facts: Sequence[CaseFacts]) -> list[DataError]
 
 def _plane_name(fact: CaseFacts, turned: bool) -> str:
     if turned and fact.orientation:
-        return next(plane for plane, ends in zip(PLANES, _ENDS, strict=True) if fact.orientation[fact.axis] in ends)
+        return PLANES[axis_of_ras(fact.orientation, fact.axis)]
     return f"axis {fact.axis}"
 
 

@@ -11,10 +11,9 @@ from pipeline.data.facts import CaseFacts
 from pipeline.data.reading import read_options, view_axes
 from pipeline.errors import DataError
 from transforms.nifti import ReadOptions
+from transforms.planes import axis_of_file
 
 __all__ = ["View", "faults_of_views", "view_options", "views_of"]
-
-_ENDS = ("LR", "PA", "IS")  # where the axes of RAS may point
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def cut_along(fact: CaseFacts, axis: int, *, turned: bool) -> CaseFacts:
     """
     own = axis
     if turned and fact.orientation:
-        own = next(place for place, end in enumerate(fact.orientation) if end in _ENDS[axis])
+        own = axis_of_file(fact.orientation, axis)
     return replace(fact, axis=own, slices=fact.shape[own])
 
 

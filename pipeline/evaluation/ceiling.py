@@ -19,7 +19,7 @@ from pipeline.data.cases import Case, scan_key
 from pipeline.evaluation import aggregation
 from pipeline.evaluation.confusion import CaseCounts, count_slices
 from pipeline.evaluation.surfaces import surface_figures
-from pipeline.inference.original_grid import most_probable, restored_probabilities
+from pipeline.inference.original_grid import highest, mean_of_views, most_probable
 from pipeline.networks.apply import chunks
 from transforms.chain import PrepareChain
 from transforms.nifti import ReadOptions, read_label
@@ -129,10 +129,10 @@ def _there_and_back(chains: Sequence[PrepareChain], case: Case, classes: int) ->
             most_probable(chains[0], _hot(labels[0][part], classes), samples[0]["image"])
             for part in chunks(len(labels[0]), max(1, _AT_ONCE // classes))
         ]
-        return np.ascontiguousarray(plane.restore(np.concatenate(parts))), plane.axis
-    views = zip(chains, labels, samples, strict=True)
-    total = sum(restored_probabilities(chain, _hot(label, classes), sample["image"]) for chain, label, sample in views)
-    return np.argmax(total, axis=0).astype(np.min_scalar_type(classes - 1)), plane.axis
+    else:
+        views = ((_hot(label, classes), sample["image"]) for label, sample in zip(labels, samples, strict=True))
+        parts = [highest(back)[1] for back in mean_of_views(chains, views)]
+    return np.ascontiguousarray(plane.restore(np.concatenate(parts))), plane.axis
 
 
 def _hot(label: torch.Tensor, classes: int) -> torch.Tensor:

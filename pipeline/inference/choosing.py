@@ -74,10 +74,10 @@ def _counted(prediction: np.ndarray, reference: np.ndarray, classes: int) -> np.
     """(candidates, 3, K) voxels of each class in both masks, in the prediction and in the reference."""
     found = np.zeros((len(CANDIDATES), 3, classes), dtype=np.int64)
     found[:, 2] = np.bincount(reference.ravel(), minlength=classes)
-    for index in np.unique(prediction):
+    for index in set(np.unique(prediction).tolist()) - {0}:  # nothing is chosen for the background
         wanted = reference == index
         for place, rule in enumerate(CANDIDATES.values()):
-            mask = postprocess(prediction, {int(index): rule}) == index
+            mask = postprocess(prediction, {index: rule}) == index
             found[place, :2, index] = (mask & wanted).sum(), mask.sum()
     return found
 

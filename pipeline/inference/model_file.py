@@ -16,13 +16,13 @@ from pipeline.errors import RunError
 from pipeline.inference.choosing import Choices, choices_from_plain, choices_plain
 from pipeline.inference.label_ranges import KINDS, Kind, LabelRanges, Ranges, training_ranges
 from pipeline.runs import write_json
+from transforms.planes import axis_of_ras
 
 __all__ = ["NAME", "Learnt", "ModelFacts", "read_choices", "read_model_file", "write_model_file"]
 
 NAME = "model.json"
 _FORMAT = 2
 _WITHOUT_RANGES = 1  # the format before it: no ranges, and nothing to be chosen
-_ENDS = ("LR", "PA", "IS")  # where the axes of RAS may point
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _axis(config: Config, fact: CaseFacts) -> int:
     """The axis that a volume was cut along: of RAS where it was turned, of its file where not."""
     if config.settings.data.orientation == "file" or not fact.orientation:
         return fact.axis
-    return next(axis for axis, ends in enumerate(_ENDS) if fact.orientation[fact.axis] in ends)
+    return axis_of_ras(fact.orientation, fact.axis)
 
 
 def read_model_file(folder: Path, config: Config) -> tuple[ModelFacts, Learnt]:

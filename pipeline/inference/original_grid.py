@@ -17,7 +17,6 @@ __all__ = [
     "inverted",
     "mean_of_views",
     "most_probable",
-    "restored_masks",
     "restored_probabilities",
     "spacing_mm",
 ]
@@ -33,18 +32,6 @@ def spacing_mm(meta: Mapping[str, Any]) -> tuple[float, ...]:
         return rows, columns
     spacing = dict(zip(order, (slices, rows, columns), strict=True))
     return tuple(spacing[axis] for axis in range(3))
-
-
-def restored_masks(chain: PrepareChain, probabilities: torch.Tensor, prepared: torch.Tensor) -> tuple[np.ndarray, int]:
-    """Class indices on the image file's own axes and grid, and which axis was cut; -1 for a 2D slice.
-
-    Parameters
-    ----------
-    chain, probabilities, prepared
-        As for `most_probable`.
-    """
-    plane = plane_from(prepared.meta)  # type: ignore[attr-defined]
-    return np.ascontiguousarray(plane.restore(most_probable(chain, probabilities, prepared))), plane.axis
 
 
 def restored_probabilities(chain: PrepareChain, probabilities: torch.Tensor, prepared: torch.Tensor) -> np.ndarray:
@@ -104,7 +91,8 @@ def mean_of_views(
     Yields
     ------
     torch.Tensor
-        (S', K, H0, W0) float32, slices as the first view cuts them, some at a time.
+        (S', K, H0, W0) float32, slices as the first view cuts them, some at a time. Voxels that the chain cut off in a
+        view have the mean of the others; 0 for all classes where it cut them off in all.
     """
     total: np.ndarray | None = None
     for chain, (probabilities, prepared) in zip(chains, views, strict=True):
@@ -114,7 +102,8 @@ def mean_of_views(
         else:
             total += whole
     assert total is not None
-    total /= len(chains)
+    said = total.sum(axis=0)  # less than one a view where the chain cut voxels off in some of them
+    total /= np.where(said > 0, said, 1)
     slices = np.stack([plane.cut(channel) for channel in total], axis=1)
     for part in chunks(len(slices), max(1, _INVERTED_AT_ONCE // slices.shape[1])):
         yield torch.from_numpy(np.ascontiguousarray(slices[part]))

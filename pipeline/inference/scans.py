@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,14 +17,15 @@ from torch import nn
 from pipeline.config.schema import PostprocessRule
 from pipeline.data.caching.prepared import sample_of
 from pipeline.data.cases import Case, reading_order, scan_key
-from pipeline.errors import Fault, RunError
+from pipeline.errors import DataError, Fault, RunError
 from pipeline.inference.finishing import Finishing, Prediction
 from pipeline.inference.mirroring import mean_probabilities
 from pipeline.inference.stacks import Opinion, Part, PreparedScan, Stack, filled
 from pipeline.networks.apply import Window, WindowSettings, is_out_of_memory
 from transforms.chain import PrepareChain
+from transforms.planes import plane_from
 
-__all__ = ["ScanPredictor", "prediction_path"]
+__all__ = ["ScanPredictor"]
 
 _SCANS_AHEAD = 4  # that are read and prepared before their turn, whatever their size
 _BATCHES_AHEAD = 2  # whose slices are prepared before their turn, where their scans are small ...
@@ -138,8 +138,14 @@ class ScanPredictor:
     def _views(self, case: Case) -> Iterator[Any]:
         """The prepared image, in each view; a file of one slice has but one."""
         for chain in self.chains:
-            yield (image := chain(sample_of(case, label=False))["image"])
-            if image.shape[0] == 1:
+            image = chain(sample_of(case, label=False))["image"]
+            if len(self.chains) > 1 and image.shape[0] == 1 and plane_from(image.meta).axis >= 0:
+                raise DataError(
+                    "is a volume of one slice along an axis, and the network averages views of volumes",
+                    where=str(case.image), remedy="Drop that axis: a file of two axes is one slice",
+                )  # fmt: skip
+            yield image
+            if plane_from(image.meta).axis < 0:
                 return
 
     def _predicted(self, prepared: Iterator[PreparedScan]) -> Iterator[list[PreparedScan] | Fault]:
@@ -235,8 +241,3 @@ def _results(jobs: list[Future[Prediction]]) -> Iterator[Prediction]:
 
 def _file_bytes(case: Case) -> int:
     return sum(path.stat().st_size for path in case.images if path.is_file())
-
-
-def prediction_path(folder: Path, case: Case) -> Path:
-    """Where a case's mask is written."""
-    return folder / f"{case.id}.nii.gz"

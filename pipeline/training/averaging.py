@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]  # of one device and type, as AveragedModel hands them over
+__all__ = ["MovingAverage"]
 
 
-def averaged(network: nn.Module, decay: float) -> AveragedModel:
+class MovingAverage(AveragedModel):
     """PyTorch's AveragedModel with a moving average, the statistics of BatchNorm included.
 
     Parameters
@@ -19,14 +21,26 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
     decay
         Share of the average that one step keeps. Early steps keep less, (1 + n) / (10 + n) after n updates, so that the
         random start is soon forgotten.
+
+    Notes
+    -----
+    AveragedModel's own update sends the number of updates to the device and would have to read it back, for which each
+    step would wait.
     """
 
-    def move(averages: Tensors, currents: Tensors, updates: torch.Tensor | int) -> None:
-        count = int(updates)
-        keep = min(decay, (1 + count) / (10 + count))
-        if averages[0].is_floating_point():
-            torch._foreach_lerp_(averages, currents, 1 - keep)
-        else:  # BatchNorm's counter of batches
-            torch._foreach_copy_(averages, currents)
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        super().__init__(network, use_buffers=True)
+        self.decay = decay
 
-    return AveragedModel(network, multi_avg_fn=move, use_buffers=True)
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Move towards the weights of the network; the first update takes them as they are."""
+        count = int(self.n_averaged)  # on the CPU
+        keep = min(self.decay, (1 + count) / (10 + count)) if count else 0.0
+        averages = list(chain(self.module.parameters(), self.module.buffers()))
+        currents = [value.detach() for value in chain(model.parameters(), model.buffers())]
+        real = [place for place, value in enumerate(averages) if value.is_floating_point()]
+        torch._foreach_lerp_([averages[place] for place in real], [currents[place] for place in real], 1 - keep)
+        for place in set(range(len(averages))).difference(real):  # BatchNorm's counters of batches
+            averages[place].copy_(currents[place])
+        self.n_averaged += 1

@@ -24,7 +24,7 @@ def choose_device(name: str, ranks: Ranks = ALONE) -> torch.device:
         When a GPU is asked for that is not there, or one for several processes.
     """
     device = torch.device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
-    if device.type == "cuda" and ranks.local_count > 1:
+    if device.type == "cuda" and (ranks.local_count > 1 or (ranks.count > 1 and device.index is None)):
         return _own_gpu(device, ranks)
     if name == "auto":
         return device

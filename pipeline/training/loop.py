@@ -155,6 +155,7 @@ class Trainer:
             if self._progress() >= 1:
                 break
         self._look()
+        self.clock.agree()
         seconds = max(1e-9, self.clock.seconds - began)
         shares = self.step.augment.take_shares(seconds)
         return {"slices_per_second": round(seen / seconds, 1)} | {name: round(one, 4) for name, one in shares.items()}

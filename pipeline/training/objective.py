@@ -150,8 +150,16 @@ def frequency_weights(voxels: np.ndarray, power: float) -> list[float]:
     -------
     list of float
         Proportional to voxels ** -power; 0 for a class without any.
+
+    Raises
+    ------
+    ConfigError
+        When no class has any.
     """
     counts = np.asarray(voxels, dtype=np.float64)
+    if not (counts > 0).any():
+        raise ConfigError("the training cases show none of the classes that are to be weighed", where="loss.weight",
+                          remedy="Give one number a class, or leave it out")  # fmt: skip
     weights = np.power(counts, -power, out=np.zeros(len(counts)), where=counts > 0)
     scaled: list[float] = (weights / weights[counts > 0].mean()).tolist()
     return scaled

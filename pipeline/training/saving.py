@@ -99,6 +99,11 @@ class Checkpoints:
                 raise DamagedCheckpoint("is missing", where=str(path))
             found = load_checkpoint(path)
         except DamagedCheckpoint as fault:
+            unmoved = self._unmoved() if path == self._last else None
+            if unmoved is not None:
+                self._say(f"{path.name}: {fault.what}: going on from {self._next.name}, of step "
+                          f"{unmoved['state']['step']}")  # fmt: skip
+                return self._next, unmoved
             if not before:
                 raise
             found = self._one_before(fault)
@@ -106,6 +111,13 @@ class Checkpoints:
             return self._previous, found
         self._is_whole = path == self._last
         return path, found
+
+    def _unmoved(self) -> dict[str, Any] | None:
+        """A newer checkpoint that was written whole and had not taken its place yet, where there is one."""
+        try:
+            return load_checkpoint(self._next) if self._next.exists() else None
+        except DamagedCheckpoint:
+            return None
 
     def _one_before(self, fault: DamagedCheckpoint) -> dict[str, Any]:
         try:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pipeline.config.schema import Settings
-from pipeline.training.averaging import averaged
+from pipeline.training.averaging import MovingAverage
 from pipeline.training.objective import Objective
 from pipeline.training.parallel import ALONE, Ranks
 from pipeline.training.precision import choose_precision, compiled
@@ -57,7 +57,7 @@ class OptimizerStep:
         self.ranks, self.network, self.objective, self.clip_norm = ranks, network, Objective(loss), training.clip_norm
         self.precision = choose_precision(training.precision, device)
         self.augment = AugmentChain(settings.transforms.augment)
-        self.average = averaged(network, training.ema) if training.ema > 0 else None
+        self.average = MovingAverage(network, training.ema) if training.ema > 0 else None
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from pipeline.data.caching.slices import Slices
+from pipeline.data.caching.slices import Slices, onto
 
 __all__ = ["JoinedSlices", "joined"]
 
@@ -45,7 +45,8 @@ class JoinedSlices(Slices):
             return found[0][1]
         back = np.argsort(np.concatenate([places for places, _ in found]))
         batch = {key: torch.cat([part[key] for _, part in found]) for key in ("image", "label")}
-        return {key: tensor.index_select(0, torch.from_numpy(back).to(tensor.device)) for key, tensor in batch.items()}
+        order = onto(batch["image"].device, torch.from_numpy(back))
+        return {key: tensor.index_select(0, order) for key, tensor in batch.items()}
 
     def _shares(self, indices: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Of each part that has some of the slices: its number, their places in the batch, and its own indices."""

@@ -20,11 +20,12 @@ from torch import nn
 from pipeline.config.schema import PostprocessRule
 from pipeline.data.cases import Case
 from pipeline.errors import DataError, Fault, RunError
-from pipeline.inference.finishing import Prediction
+from pipeline.inference.finishing import Finishing, Prediction
 from pipeline.inference.masks import mask_bytes
-from pipeline.inference.original_grid import most_probable, restored_masks, spacing_mm
-from pipeline.inference.scans import ScanPredictor, prediction_path
-from pipeline.inference.stacks import PreparedScan
+from pipeline.inference.original_grid import most_probable, spacing_mm
+from pipeline.inference.scans import ScanPredictor
+from pipeline.inference.stacks import CaseView, Opinion, PreparedScan
+from pipeline.inference.writing import mask_path
 from pipeline.networks.apply import Window
 from transforms.chain import PrepareChain
 from transforms.nifti import ReadOptions
@@ -96,7 +97,7 @@ def check(prediction: Prediction, reference: np.ndarray, folder: Path) -> None:
     flat = reference[..., 0] if reference.shape[-1] == 1 else reference
     assert prediction.mask.dtype == np.uint8
     assert np.array_equal(prediction.mask, flat)
-    path = prediction_path(folder, prediction.case)
+    path = mask_path(folder, prediction.case)
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(mask_bytes(prediction.mask, prediction.case.image))
     mask: Any = nib.load(path)
@@ -207,9 +208,9 @@ def test_masks_of_a_stack_are_restored(store: Callable[..., Any]) -> None:
     prepared = chain({"image": str(case.image)})["image"]
     truth = torch.from_numpy(np.moveaxis(reference, 1, 0).copy())
     probabilities = nn.functional.one_hot(truth, CLASSES).movedim(-1, 1).float()
-    mask, axis = restored_masks(chain, probabilities, prepared)
-    assert axis == 1 and mask.flags.c_contiguous
-    np.testing.assert_array_equal(mask, reference)
+    found = Finishing([chain], {})(case, [CaseView(prepared, Opinion(probabilities, None))])
+    assert found.axis == 1 and found.mask.flags.c_contiguous
+    np.testing.assert_array_equal(found.mask, reference)
 
 
 @pytest.mark.parametrize("step", [-1, 1])
@@ -566,9 +567,7 @@ def test_no_scan_is_predicted_long_before_it_is_asked_for(
 
 
 def test_a_mask_is_named_by_its_case(make_case: Callable[..., Any], tmp_path: Path) -> None:
-    assert (
-        prediction_path(tmp_path, make_case("case_040_week_2_slice_7")) == tmp_path / "case_040_week_2_slice_7.nii.gz"
-    )
+    assert mask_path(tmp_path, make_case("case_040_week_2_slice_7")) == tmp_path / "case_040_week_2_slice_7.nii.gz"
 
 
 class Alive:
@@ -725,3 +724,34 @@ def test_only_the_network_has_all_cores(store: Callable[..., Any], monkeypatch: 
         assert (torch.get_num_threads(), later) == (3, [3])
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("shape", [(1, 12, 10), (12, 1, 10)])
+@pytest.mark.parametrize("axes", [(1, 0, 2), (2, 1, 0), (0, 1)])
+def test_a_volume_of_one_slice_has_no_views_to_average(
+    store: Callable[..., Any], shape: tuple[int, ...], axes: tuple[int, ...]
+) -> None:
+    network = nn.Sequential(nn.Conv2d(1, CLASSES, 3, padding=1)).eval()
+    case, _ = store("thin", shape)
+    chains = [PrepareChain(load_entries(), ReadOptions(axis=axis), keys=("image",)) for axis in axes]
+    with pytest.raises(DataError, match="is a volume of one slice along an axis"):
+        list(ScanPredictor(network, chains, torch.device("cpu"), 0, Window(None, 0.5, "gaussian", 3))([case]))
+
+
+def test_what_a_view_cuts_off_the_others_say(store: Callable[..., Any]) -> None:
+    torch.manual_seed(4)
+    network = nn.Sequential(nn.Conv2d(1, CLASSES, 3, padding=1)).eval()
+    entries = load_entries({"_target_": "CenterSpatialCropd", "keys": ["image", "label"], "roi_size": [6, 8]})
+    case, _ = store("v", (10, 10, 10))
+    chains = [PrepareChain(entries, ReadOptions(axis=axis), keys=("image",)) for axis in (0, 1, 2)]
+    window = Window(None, 0.5, "gaussian", 3)
+    (found,) = ScanPredictor(network, chains, torch.device("cpu"), 0, window, keep_probabilities=True)([case])
+    assert found.probabilities is not None
+    total = found.probabilities.sum(0)
+    # Of each view the middle 6 of its rows and 8 of its columns: along (y, z), (x, z) and (x, y).
+    inside = {length: torch.arange(10).sub(4.5).abs() < length / 2 for length in (6, 8)}
+    x6 = inside[6][:, None, None]
+    y6, y8 = inside[6][None, :, None], inside[8][None, :, None]
+    z8 = inside[8][None, None, :]
+    seen = (y6 & z8) | (x6 & z8) | (x6 & y8)
+    assert torch.allclose(total, seen.float(), atol=1e-5)

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.training.averaging import averaged
+from pipeline.training.averaging import MovingAverage
 
 
 @pytest.mark.parametrize("decay", [0.3, 0.99])
 def test_the_average_by_hand(decay: float) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    average = averaged(network, decay)
+    average = MovingAverage(network, decay)
     expected: dict[str, torch.Tensor] = {}
     for update in range(25):
         with torch.no_grad():
@@ -42,7 +42,7 @@ def test_the_average_by_hand(decay: float) -> None:
 
 def test_the_network_itself_is_left_alone() -> None:
     network = nn.Linear(2, 2)
-    average: Any = averaged(network, 0.9)
+    average: Any = MovingAverage(network, 0.9)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     average.update_parameters(network)
     with torch.no_grad():

@@ -59,3 +59,11 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(ConfigError, match="2 processes of one machine need as many GPUs, and it has 1") as fault:
             choose_device("auto", Ranks(rank, 2, rank, 2))
         assert fault.value.where == "training.device"
+
+
+def test_a_process_alone_on_its_machine_knows_its_gpu_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    ranks = Ranks(rank=1, count=2, local_rank=0, local_count=1)  # one process on each of two machines
+    assert choose_device("auto", ranks) == choose_device("cuda", ranks) == torch.device("cuda:0")
+    assert choose_device("cuda:1", ranks) == torch.device("cuda:1")

@@ -124,3 +124,9 @@ def test_a_loss_of_half_precision_logits_is_taken_in_full() -> None:
     value = Objective(build_loss(DICE_CE))(logits, label)
     assert value.dtype == torch.float32
     assert value == build_loss(DICE_CE)(logits.float(), label)
+
+
+def test_classes_that_are_never_shown_cannot_be_weighed() -> None:
+    with pytest.raises(ConfigError, match="show none of the classes") as fault:
+        frequency_weights(np.array([0, 0]), 1.0)
+    assert fault.value.where == "loss.weight"

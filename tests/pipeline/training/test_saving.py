@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -288,3 +289,14 @@ def test_of_format_1_another_best_cannot_be_put_back(tmp_path: Path) -> None:
     damage(tmp_path / "last.pt")
     with pytest.raises(RunError, match=r"not that of epoch 1, which last.previous.pt \(of format 1\) names"):
         Training(tmp_path).go_on()
+
+
+def test_a_newer_one_that_had_not_moved_is_better_than_the_one_before(tmp_path: Path) -> None:
+    Training(tmp_path).to(4)
+    os.rename(tmp_path / "last.pt", tmp_path / "last.next.pt")
+    shutil.copy(tmp_path / "last.previous.pt", tmp_path / "last.pt")
+    damage(tmp_path / "last.pt")
+    again = Training(tmp_path)
+    assert again.go_on() == 4
+    assert "going on from last.next.pt, of step 4" in again.said[0]
+    assert steps(tmp_path) == {"last.pt": 4, "last.previous.pt": 3, "best.pt": 3}
