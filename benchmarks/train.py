@@ -22,7 +22,7 @@ from pipeline.data.cases import Case
 from pipeline.data.phantom.writing import scan_volume
 from pipeline.networks.build import build_network
 from pipeline.training.device import choose_device, describe, tune_cpu
-from pipeline.training.objective import build_loss
+from pipeline.training.objective import Objective, build_loss
 from pipeline.training.precision import Precision, choose_precision
 from pipeline.training.step import LossRecord, OptimizerStep
 
@@ -90,14 +90,14 @@ def _bank(shape: tuple[int, int], classes: int, context: int) -> SliceBank:
 def _bare(
     network: nn.Module, loss: nn.Module, batches: list[dict[str, torch.Tensor]], precision: Precision
 ) -> Callable[[], None]:
-    optimizer = torch.optim.AdamW(network.parameters(), fused=True)
+    optimizer, objective = torch.optim.AdamW(network.parameters(), fused=True), Objective(loss)
     inputs = [(batch["image"].contiguous(memory_format=torch.channels_last), batch["label"]) for batch in batches]
 
     def steps() -> None:
         for image, label in inputs:
             with precision():
                 logits = network(image)
-            value = loss(logits.float(), label)
+            value = objective(logits, label)
             optimizer.zero_grad(set_to_none=True)
             value.backward()
             optimizer.step()
