@@ -17,7 +17,7 @@ from pipeline.config.notes import plugin_notes
 from pipeline.config.printed import printed_text
 from pipeline.config.resolved import differing_keys, resolved_text
 from pipeline.data.splitting.splits import split_folds
-from pipeline.errors import EXIT_DONE, ConfigError, Fault, Interrupted
+from pipeline.errors import EXIT_DONE, EXIT_USER, ConfigError, Elsewhere, Fault, Interrupted
 from pipeline.run_lock import sole_process
 from pipeline.runs import RunLog, create_run_folder, discard_untrained, existing_run_folder, write_text
 from pipeline.training.parallel import Ranks
@@ -55,14 +55,24 @@ def _run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
         with ranks.quiet():
             print(printed_text(load_config(Path(arguments.config), arguments.overrides)), end="")
         return EXIT_DONE
-    with ranks.together(), ranks.quiet():
-        return _run_with(ranks, arguments, command, time.time())
+    folders: list[Path] = []
+    try:
+        with ranks.together(), ranks.quiet():
+            return _run_with(ranks, arguments, command, time.time(), folders)
+    except Elsewhere as other:
+        if ranks.is_first and other.code == EXIT_USER:  # refused, but by another process
+            for folder in folders:
+                discard_untrained(folder)
+        raise
 
 
-def _run_with(ranks: Ranks, arguments: argparse.Namespace, command: Sequence[str], started: float) -> int:
-    """Run in this process, which may be one of several."""
+def _run_with(
+    ranks: Ranks, arguments: argparse.Namespace, command: Sequence[str], started: float, folders: list[Path]
+) -> int:  # fmt: skip
+    """Run in this process, which may be one of several; the run's folder is noted in `folders`."""
     with interrupt_on_signals():
         dataset, folder = ranks.from_first(lambda: _opened(arguments))
+        folders.append(folder)
         with sole_process(folder) if ranks.is_first else nullcontext():
             table = _work(ranks, dataset, folder, command, started, resume=arguments.resume)
     print(f"\n{table}\n\nReport: {folder / 'report.html'}")
@@ -82,8 +92,8 @@ def _work(
         name = str(stop) or "SIGINT"
         log(f"stopped by {name}")
         raise Interrupted(f"{name}; {how_to_go_on(folder)}") from None
-    except Exception as error:
-        if ranks.is_first and isinstance(error, Fault):
+    except Fault:
+        if ranks.is_first:
             discard_untrained(folder)
         raise
     log("finished")
