@@ -12,6 +12,7 @@ import math
 import shutil
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
@@ -77,6 +78,7 @@ def _ours(root: Path) -> None:
 
 def _monai(root: Path) -> None:
     steps = Compose([LoadImage(image_only=True), EnsureChannelFirst(), AsDiscrete(to_onehot=_CLASSES)])
+    warnings.filterwarnings("ignore", category=FutureWarning, module="monai")  # of its own code
     hot = [steps(root / side / "case_0.nii.gz").as_tensor()[None] for side in ("predictions", "labels")]
     compute_hausdorff_distance(hot[0], hot[1], percentile=95, spacing=_SPACING)
     compute_surface_dice(hot[0], hot[1], [_TOLERANCE] * (_CLASSES - 1), spacing=_SPACING)

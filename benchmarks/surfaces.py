@@ -5,6 +5,7 @@ Once with a prediction that is a voxel or two off, and once with one that is far
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,7 @@ def _monai(reference: np.ndarray, prediction: np.ndarray) -> Any:
         torch.from_numpy(np.stack([array == index for index in (0, *_CLASSES)])[None])
         for array in (prediction, reference)
     ]
+    warnings.filterwarnings("ignore", category=FutureWarning, module="monai")  # of its own code
     hd95 = compute_hausdorff_distance(hot[0], hot[1], percentile=95, spacing=_SPACING_MM)
     dice = compute_surface_dice(hot[0], hot[1], [_TOLERANCE_MM] * len(_CLASSES), spacing=_SPACING_MM)
     return [hd95[0].numpy(), dice[0].numpy()]
