@@ -113,13 +113,13 @@ def _unknown_planes(config: Config, facts: Sequence[CaseFacts]) -> list[DataErro
     data = config.settings.data
     volumes = [fact for fact in facts if not fact.flat]
     unknown = [fact.case for fact in volumes if data.orientation == "file" or not fact.orientation]
-    if not isinstance(data.axis, str) or not unknown:
-        return []
+    asked = {"axis": [data.axis], "views": data.views or ()}
+    named = [(key, one) for key, axes in asked.items() for one in axes if isinstance(one, str)]
     return [DataError(
-        f"{data.axis} is a plane of the body, but volumes are not turned by their affines here (such as {unknown[0]})",
-        where=config.where("data", "axis"), remedy="Set it to 0, 1 or 2, an axis of the files; or set "
+        f"{plane} is a plane of the body, but volumes are not turned by their affines here (such as {unknown[0]})",
+        where=config.where("data", key), remedy="Set it to 0, 1 or 2, an axis of the files; or set "
         "data.orientation: ras, without data.ignore_affine and data.spacing_mm",
-    )]  # fmt: skip
+    ) for key, plane in named if unknown]  # fmt: skip
 
 
 def _several_axes(config: Config, facts: Sequence[CaseFacts]) -> list[DataError]:

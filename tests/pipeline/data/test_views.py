@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.data.inspection import inspect_cases
 from pipeline.data.views import faults_of_views, view_options, views_of
+from pipeline.errors import Fault
 from transforms.nifti import read_nifti
 from transforms.planes import plane_of
 
@@ -76,3 +77,18 @@ def test_single_slices_have_one_view(
     assert "1 of the files are single slices, which have one view (such as flat)" in str(fault)
     assert not list(faults_of_views(config, {"thick": facts["thick"]}))
     assert not list(faults_of_views(make_config(data={"patient": "^(.+)$"}), facts))
+
+
+def test_planes_of_the_body_are_refused_where_volumes_are_not_turned(
+    tmp_path: Path, make_config: Callable[..., Any], make_case: Callable[..., Any], write_nifti: Callable[..., Path]
+) -> None:
+    image = write_nifti(tmp_path / "image.nii.gz", np.random.default_rng(0).random((6, 5, 4)), dtype=np.float32)
+    label = write_nifti(tmp_path / "label.nii.gz", np.ones((6, 5, 4)), dtype=np.uint8)
+    case = make_case("c", "p", image=image, label=label)
+    for data in ({"orientation": "file"}, {"ignore_affine": True}):
+        with pytest.raises(Fault) as found:
+            inspect_cases(make_config(data={"views": ["sagittal", 2, "coronal"], **data}), [case])
+        assert str(found.value).count("is a plane of the body, but volumes are not turned") == 2
+        assert "data.views" in str(found.value)
+        inspect_cases(make_config(data={"views": [0, 2, 1], **data}), [case])
+    inspect_cases(make_config(data={"views": ["sagittal", "axial", "coronal"]}), [case])
