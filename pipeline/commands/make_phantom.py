@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = command_parser("bin/make_phantom", "Write synthetic pelvis MRI: no patient in it.", EPILOG)
     parser.add_argument("folder", metavar="DIR", type=Path, help="a new or empty folder")
     parser.add_argument("--layout", choices=sorted(_SPECS), default="hipmri",
-                        help="2D slices in HipMRI's six folders (default), or volumes in images/ and labels/")  # fmt: skip
+                        help="2D slices in HipMRI's six folders (default), or volumes in two")  # fmt: skip
     for name, meaning in _MEANING.items():
         parser.add_argument(f"--{name}", type=int, metavar="N", help=f"{meaning} ({_defaults(name)})")
     arguments = parser.parse_args(argv)
@@ -56,10 +56,8 @@ def _defaults(name: str) -> str:
     if len(found) == 1:
         ((layout, value),) = found.items()
         return f"{layout}; default {value}"
-    told = dict.fromkeys(found.values())
-    return "default " + (
-        str(next(iter(told))) if len(told) == 1 else f"{found['hipmri']}, {found['folders']} in folders"
-    )
+    default, of_volumes = found.values()
+    return f"default {default}" if default == of_volumes else f"default {default}, {of_volumes} in folders"
 
 
 def _spec(arguments: argparse.Namespace) -> PhantomSpec | VolumeSpec:

@@ -39,8 +39,8 @@ def read_phantom_marker(root: Path) -> dict[str, Any] | None:
     Returns
     -------
     marker
-        "format", "synthetic" (True), "spec" (the fields of `PhantomSpec`, or of `VolumeSpec`) and "note"; None where there
-        is no phantom.
+        "format", "synthetic" (True), "spec" (the fields of `PhantomSpec`, or of `VolumeSpec`) and "note"; None where
+        there is no phantom.
 
     Raises
     ------

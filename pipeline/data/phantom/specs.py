@@ -72,7 +72,7 @@ class VolumeSpec:
     weeks
         Scans of each patient, a volume each.
     slices
-        Coronal slices of each volume, evenly spread over the scan's 60; a divisor of 60, so that they lie at one distance.
+        Coronal slices of each volume, evenly spread over the scan's 60; a divisor of 60, so that they lie evenly.
     seed
         What all is drawn from.
 

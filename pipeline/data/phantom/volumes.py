@@ -18,8 +18,8 @@ __all__ = ["write_volumes"]
 def write_volumes(root: Path, spec: VolumeSpec, *, workers: int = 1, progress: Progress | None = None) -> None:
     """Write volumes: ``images/p001_week0.nii.gz`` and ``labels/p001_week0.nii.gz``, PHANTOM.json and README.txt.
 
-    Images are int16, masks uint8, both (LR, SI, AP) with an affine that says so: right, superior, anterior. The same spec
-    gives the same bytes, however many workers make it. Where the root is that phantom already, it stays.
+    Images are int16, masks uint8, both (LR, SI, AP) with an affine that says so: right, superior, anterior. The same
+    spec gives the same bytes, however many workers make it. Where the root is that phantom already, it stays.
 
     Parameters
     ----------
