@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import io
 import math
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
 import numpy as np
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
 from matplotlib.figure import Figure
+from PIL import Image
 
 from pipeline.reporting import colours
+from pipeline.reporting.ceiling_table import ceiling_rows, ceiling_sentence
+from pipeline.reporting.confusion_table import confusion_rows, confusion_sentence
 from pipeline.reporting.content import PHANTOM, Example, ReportContent
 from pipeline.reporting.curves import loss_figure
 from pipeline.reporting.distances import distance_heads, distance_sentence, distance_terms
+from pipeline.reporting.distributions import distribution_figure
 from pipeline.reporting.overlays import mask_figure, overlay_figure
 from pipeline.reporting.plots import dice_figure, extent
 from pipeline.reporting.rows import class_rows, dataset_rows, fold_rows, side_table, unit_table
 from pipeline.reporting.sheets import png, svg
+from pipeline.reporting.stack import Gallery
+from pipeline.reporting.volumes import volume_rows
 from pipeline.reporting.wording import NONE, count, duration, flat, gibibytes, plural, rate
 
 __all__ = ["MOST_MASKS", "render_report"]
@@ -29,6 +39,9 @@ MOST_MASKS = 16  # classes whose masks are shown; the folder of the plots has al
 _OPEN_PATIENTS = 12  # up to here the table of patients is not folded away
 _FEW_PATIENTS = 10  # below this a percentile interval tends to come out too narrow
 _IMAGE_DPI = 110
+_IMAGE_QUALITY = 88
+_CHARTS = {"dice": dice_figure, "loss": loss_figure, "patients": distribution_figure}
+_SCRIPTS = ("tables.js", "viewer.js")
 _THEMED = {  # colours of the charts that follow the page's own, light or dark
     colours.INK: "var(--ink)", colours.MUTED: "var(--muted)", colours.GRID: "var(--line)",
     colours.WARNING: "var(--alarm)",
@@ -55,6 +68,7 @@ def render_report(content: ReportContent) -> str:
     )  # fmt: skip
     environment.filters |= {"count": count, "rate": rate}
     summary = content.summary
+    scripts = [environment.loader.get_source(environment, name)[0] for name in _SCRIPTS]  # type: ignore[union-attr]
     return environment.get_template("report.html.j2").render(
         content=content,
         phantom=PHANTOM,
@@ -64,7 +78,16 @@ def render_report(content: ReportContent) -> str:
         trust=_trust(summary),
         class_rows=class_rows(content),
         fold_rows=fold_rows(content),
-        charts={"dice": _chart(dice_figure(content), "dice"), "loss": _chart(loss_figure(content), "loss")},
+        charts={name: _chart(draw(content), name) for name, draw in _CHARTS.items()},
+        volume_rows=volume_rows(content),
+        confusion_rows=confusion_rows(content),
+        confused=confusion_sentence(content),
+        ceiling_rows=ceiling_rows(content),
+        ceiling_sentence=ceiling_sentence(content),
+        ceiling_extent=_ceiling_extent(content),
+        stacks_json=_stacks_json(content.gallery, content.classes),
+        scripts=scripts,
+        script_hashes=[_hash(script) for script in scripts],
         overlays=_overlays(content),
         masks=_masks(content),
         dataset_rows=dataset_rows(content),
@@ -112,6 +135,40 @@ def _trust(summary: Mapping[str, Any]) -> str:
     )
 
 
+def _ceiling_extent(content: ReportContent) -> str:
+    """Say what the ceiling was measured on."""
+    found = content.ceiling
+    if found is None:
+        return ""
+    scans = content.summary["n_scans"]
+    return f"on {'all' if found.scans == scans else f'{count(found.scans)} of'} {plural(scans, 'tested scan')}"
+
+
+def _hash(script: str) -> str:
+    """What the page's content security policy knows a script by: no other one is run in it."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode('ascii')}"
+
+
+def _stacks_json(gallery: Gallery, classes: Sequence[str]) -> Markup:
+    """The slices that can be leafed through, as JSON that ends no script element early."""
+    hues = [colours.class_colour(class_id) for class_id in range(len(classes))]
+    stacks = [
+        {
+            "name": stack.name, "rows": stack.tile[0], "wide": stack.tile[1], "columns": stack.columns,
+            "factor": stack.factor, "aspect": stack.aspect, "letters": stack.letters, "first": stack.first,
+            "slices": [
+                (case, number, [None if one is None else round(1000 * one) for one in dice])
+                for case, number, dice in zip(stack.cases, stack.numbers, stack.dice, strict=True)
+            ],
+            "image": base64.b64encode(stack.image).decode("ascii"),
+            "masks": base64.b64encode(stack.masks).decode("ascii"),
+        }
+        for stack in gallery.stacks
+    ]  # fmt: skip
+    told = {"classes": classes, "colours": hues, "paler": [colours.mixed(hue, "#ffffff", 0.3) for hue in hues]}
+    return htmlsafe_json_dumps({**told, "stacks": stacks}, separators=(",", ":"))
+
+
 def _chart(figure: Figure, name: str) -> str:
     """Draw a chart as an SVG element that takes the page's colours; its ids are made its own."""
     element = re.sub(r'(\bid="|url\(#|href="#)', rf"\1{name}-", svg(figure))
@@ -121,8 +178,11 @@ def _chart(figure: Figure, name: str) -> str:
 
 
 def _image(figure: Figure) -> str:
-    """Draw a figure as a data URI."""
-    return f"data:image/png;base64,{base64.b64encode(png(figure, _IMAGE_DPI)).decode('ascii')}"
+    """Draw a figure as a data URI: WebP, a quarter of the size of PNG."""
+    picture = Image.open(io.BytesIO(png(figure, _IMAGE_DPI)))
+    content = io.BytesIO()
+    picture.convert("RGB").save(content, format="WEBP", quality=_IMAGE_QUALITY, method=6)
+    return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode('ascii')}"
 
 
 def _overlays(content: ReportContent) -> list[dict[str, Any]]:
@@ -132,7 +192,9 @@ def _overlays(content: ReportContent) -> list[dict[str, Any]]:
             "caption": caption,
             "example": example,
             "image": _image(
-                overlay_figure([example], [""], content.classes, title=caption, synthetic=content.synthetic)
+                overlay_figure(
+                    [example], [""], content.classes, title=caption.split(",")[0], synthetic=content.synthetic
+                )
             ),
             "scores": [
                 (name, colours.class_colour(class_id), rate(example.dice[name]))
