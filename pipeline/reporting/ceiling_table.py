@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.reporting.colours import class_colour
 from pipeline.reporting.content import ReportContent
-from pipeline.reporting.wording import plural, rate
+from pipeline.reporting.wording import count, plural, rate
 
 __all__ = ["CeilingRow", "ceiling_rows", "ceiling_sentence"]
 
@@ -64,10 +64,14 @@ def _row(name: str, colour: str, reached: float | None, ceiling: float, lost: in
 
 
 def ceiling_sentence(content: ReportContent) -> str:
-    """Say what limits the classes: the chain where the ceiling is nearly reached, else the network."""
+    """Say what the ceiling was measured on, and what limits the classes: the chain, where it is nearly reached."""
     found = content.ceiling
     if found is None:
         return ""
+    scans = content.summary["n_scans"]
+    extent = (
+        f"Measured on {'all' if found.scans == scans else f'{count(found.scans)} of'} {plural(scans, 'tested scan')}."
+    )
     scan = content.summary["levels"]["scan"]["classes"]
     near = [
         name
@@ -75,5 +79,6 @@ def ceiling_sentence(content: ReportContent) -> str:
         if scan[name]["dice"]["mean"] is not None and ceiling - scan[name]["dice"]["mean"] < _NEAR
     ]
     if near:
-        return f"Nearly reached for {', '.join(near)}: there, a chain that loses less would help, more training hardly."
-    return "No class comes near it: what is missing is the network's, not the chain's."
+        named = ", ".join(near)
+        return f"{extent} Nearly reached for {named}: there, a chain that loses less would help, more training hardly."
+    return f"{extent} No class comes near it: what is missing is the network's, not the chain's."

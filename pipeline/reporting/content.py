@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -157,7 +157,7 @@ class ReportContent:
     repeat: str
     folds: tuple[FoldContent, ...] = ()
     ceiling: Ceiling | None = None
-    gallery: Gallery = Gallery()
+    gallery: Gallery = field(default_factory=Gallery)
 
     def __post_init__(self) -> None:
         if not self.examples or len(self.examples) != len(self.captions):

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import math
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jinja2
 import numpy as np
-from jinja2.utils import htmlsafe_json_dumps
-from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -26,10 +23,10 @@ from pipeline.reporting.curves import loss_figure
 from pipeline.reporting.distances import distance_heads, distance_sentence, distance_terms
 from pipeline.reporting.distributions import distribution_figure
 from pipeline.reporting.overlays import mask_figure, overlay_figure
+from pipeline.reporting.page_scripts import digest, scripts, stacks_json
 from pipeline.reporting.plots import dice_figure, extent
 from pipeline.reporting.rows import class_rows, dataset_rows, fold_rows, side_table, unit_table
 from pipeline.reporting.sheets import png, svg
-from pipeline.reporting.stack import Gallery
 from pipeline.reporting.volumes import volume_rows
 from pipeline.reporting.wording import NONE, count, duration, flat, gibibytes, plural, rate
 
@@ -41,7 +38,6 @@ _FEW_PATIENTS = 10  # below this a percentile interval tends to come out too nar
 _IMAGE_DPI = 110
 _IMAGE_QUALITY = 88
 _CHARTS = {"dice": dice_figure, "loss": loss_figure, "patients": distribution_figure}
-_SCRIPTS = ("tables.js", "viewer.js")
 _THEMED = {  # colours of the charts that follow the page's own, light or dark
     colours.INK: "var(--ink)", colours.MUTED: "var(--muted)", colours.GRID: "var(--line)",
     colours.WARNING: "var(--alarm)",
@@ -68,7 +64,7 @@ def render_report(content: ReportContent) -> str:
     )  # fmt: skip
     environment.filters |= {"count": count, "rate": rate}
     summary = content.summary
-    scripts = [environment.loader.get_source(environment, name)[0] for name in _SCRIPTS]  # type: ignore[union-attr]
+    found = scripts(environment)
     return environment.get_template("report.html.j2").render(
         content=content,
         phantom=PHANTOM,
@@ -80,14 +76,11 @@ def render_report(content: ReportContent) -> str:
         fold_rows=fold_rows(content),
         charts={name: _chart(draw(content), name) for name, draw in _CHARTS.items()},
         volume_rows=volume_rows(content),
-        confusion_rows=confusion_rows(content),
-        confused=confusion_sentence(content),
-        ceiling_rows=ceiling_rows(content),
-        ceiling_sentence=ceiling_sentence(content),
-        ceiling_extent=_ceiling_extent(content),
-        stacks_json=_stacks_json(content.gallery, content.classes),
-        scripts=scripts,
-        script_hashes=[_hash(script) for script in scripts],
+        confusion={"rows": confusion_rows(content), "sentence": confusion_sentence(content)},
+        ceiling={"rows": ceiling_rows(content), "sentence": ceiling_sentence(content)},
+        stacks_json=stacks_json(content.gallery, content.classes),
+        scripts=found,
+        script_hashes=[digest(script) for script in found],
         overlays=_overlays(content),
         masks=_masks(content),
         dataset_rows=dataset_rows(content),
@@ -133,40 +126,6 @@ def _trust(summary: Mapping[str, Any]) -> str:
         f"The {100 * drawn['confidence']:g} % interval is a percentile bootstrap: {count(drawn['resamples'])} times, "
         f"whole patients were drawn anew, for slices and scans of one patient resemble each other.{few}"
     )
-
-
-def _ceiling_extent(content: ReportContent) -> str:
-    """Say what the ceiling was measured on."""
-    found = content.ceiling
-    if found is None:
-        return ""
-    scans = content.summary["n_scans"]
-    return f"on {'all' if found.scans == scans else f'{count(found.scans)} of'} {plural(scans, 'tested scan')}"
-
-
-def _hash(script: str) -> str:
-    """What the page's content security policy knows a script by: no other one is run in it."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode('ascii')}"
-
-
-def _stacks_json(gallery: Gallery, classes: Sequence[str]) -> Markup:
-    """The slices that can be leafed through, as JSON that ends no script element early."""
-    hues = [colours.class_colour(class_id) for class_id in range(len(classes))]
-    stacks = [
-        {
-            "name": stack.name, "rows": stack.tile[0], "wide": stack.tile[1], "columns": stack.columns,
-            "factor": stack.factor, "aspect": stack.aspect, "letters": stack.letters, "first": stack.first,
-            "slices": [
-                (case, number, [None if one is None else round(1000 * one) for one in dice])
-                for case, number, dice in zip(stack.cases, stack.numbers, stack.dice, strict=True)
-            ],
-            "image": base64.b64encode(stack.image).decode("ascii"),
-            "masks": base64.b64encode(stack.masks).decode("ascii"),
-        }
-        for stack in gallery.stacks
-    ]  # fmt: skip
-    told = {"classes": classes, "colours": hues, "paler": [colours.mixed(hue, "#ffffff", 0.3) for hue in hues]}
-    return htmlsafe_json_dumps({**told, "stacks": stacks}, separators=(",", ":"))
 
 
 def _chart(figure: Figure, name: str) -> str:
