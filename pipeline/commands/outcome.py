@@ -55,12 +55,11 @@ def conclude(
     source |= {"processes": processes}
     source |= {"resumed": resumed, "training_seconds": round(sum(one.state.seconds for one in trained), 1)}
     source |= {"folds": len(intake.folds)} if intake.folds else {}
-    ceiling = _ceiling(intake)
+    ceiling, lacks = _ceiling(intake)
     with stage("report", 3, "parts") as progress:
         content = _content(intake, evaluation, trained, folder, source)
-        missing = () if isinstance(ceiling, Ceiling) else (ceiling,)
         content = replace(
-            content, ceiling=None if missing else ceiling, warnings=(*content.warnings, *missing),
+            content, ceiling=ceiling, warnings=(*content.warnings, *lacks),
             gallery=gallery_of(intake, evaluation, folder / "predictions"),
         )  # fmt: skip
         progress.advance()
@@ -77,14 +76,14 @@ def conclude(
     return f"{table}\n\n{folds.fold_table(evaluation.summary['folds'], settings.data.classes)}"
 
 
-def _ceiling(intake: Intake) -> Ceiling | str:
+def _ceiling(intake: Intake) -> tuple[Ceiling | None, tuple[str, ...]]:
     """The ceiling of the chain, or why there is none: a run is not lost because a test label does not go through."""
     total = sum(intake.facts[case.id].slices for case in ceiling_cases(intake))
     try:
         with stage("ceiling", total, "slices") as progress:
-            return tested_ceiling(intake, progress.advance)
+            return tested_ceiling(intake, progress.advance), ()
     except Fault as fault:
-        return f"The ceiling of the chain could not be measured: {fault}"
+        return None, (f"The ceiling of the chain could not be measured: {fault}",)
 
 
 def _evaluation(intake: Intake, trained: Sequence[Trained], folder: Path) -> aggregation.Evaluation:

@@ -38,7 +38,7 @@ def test_the_slices_of_the_page_are_those_of_the_run(project: Path, phantom: Pat
     report = (folder / "report.html").read_text()
     found = re.search(r'id="stacks">(.*?)</script>', report, re.DOTALL)
     assert found is not None
-    shown = {}
+    shown: dict[str, np.ndarray] = {}
     for stack in json.loads(found[1])["stacks"]:
         count = len(stack["slices"])
         ids = np.frombuffer(zlib.decompress(base64.b64decode(stack["masks"])), np.uint8)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
+from matplotlib.patches import Rectangle
 
 from pipeline.reporting.content import ReportContent
 from pipeline.reporting.distributions import distribution_figure, patient_scores
@@ -20,6 +21,10 @@ def dots(axes: Axes) -> list[np.ndarray]:
     return [np.asarray(one.get_offsets()) for one in axes.collections if isinstance(one, PathCollection)]
 
 
+def _bars(axes: Axes) -> list[Rectangle]:
+    return [one for one in axes.patches if isinstance(one, Rectangle)]
+
+
 def test_every_patient_is_a_dot_at_the_dice(make_content: Make) -> None:
     content = make_content(n_patients=7)
     (axes,) = distribution_figure(content).axes
@@ -27,7 +32,7 @@ def test_every_patient_is_a_dot_at_the_dice(make_content: Make) -> None:
         expected = sorted(row["dice"] for row in content.patients if row["class"] == name)
         np.testing.assert_allclose(found[:, 0], expected)
         assert (abs(found[:, 1] - place) < 0.35).all()
-        (box,) = [bar for bar in axes.patches if bar.get_y() < place < bar.get_y() + bar.get_height()]
+        (box,) = [bar for bar in _bars(axes) if bar.get_y() < place < bar.get_y() + bar.get_height()]
         low, high = np.quantile(expected, [0.25, 0.75])
         assert box.get_x() == pytest.approx(low) and box.get_width() == pytest.approx(high - low)
     lowest = min(value for values in patient_scores(content).values() for value in values)

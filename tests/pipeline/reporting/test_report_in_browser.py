@@ -88,14 +88,14 @@ def opened(browser: webdriver.Chrome, page: str) -> webdriver.Chrome:
 
 
 def faults(browser: webdriver.Chrome) -> list[Any]:
-    return list(browser.get_log("browser"))  # type: ignore[no-untyped-call]
+    return list(browser.get_log("browser"))
 
 
 def rows(browser: webdriver.Chrome, table: str) -> list[list[str]]:
     """First lines of the cells of the rows that are shown."""
     script = """return [...document.getElementById(arguments[0]).tBodies[0].rows].filter((row) => !row.hidden)
         .map((row) => [...row.cells].map((cell) => cell.firstChild?.textContent.trim() ?? ''))"""
-    return list(browser.execute_script(script, table))  # type: ignore[no-untyped-call]
+    return list(browser.execute_script(script, table))
 
 
 def part(browser: webdriver.Chrome, name: str) -> WebElement:
@@ -103,7 +103,7 @@ def part(browser: webdriver.Chrome, name: str) -> WebElement:
 
 
 def press(browser: webdriver.Chrome, element: WebElement) -> None:
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)  # type: ignore[no-untyped-call]
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
     element.click()
 
 
@@ -113,7 +113,7 @@ def open_case(browser: webdriver.Chrome, case: str) -> None:
 
 
 def outlined(browser: webdriver.Chrome, colour: str) -> int:
-    return int(browser.execute_script(COUNT, *bytes.fromhex(colour[1:])))  # type: ignore[no-untyped-call]
+    return int(browser.execute_script(COUNT, *bytes.fromhex(colour[1:])))
 
 
 @pytest.mark.parametrize("width", [1400, 390])
@@ -121,9 +121,9 @@ def test_it_fits_and_nothing_goes_wrong(opened: webdriver.Chrome, page: str, wid
     size = {"width": width, "height": 850, "deviceScaleFactor": 1, "mobile": width < 500}
     opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     opened.get(page)
-    assert opened.execute_script("return document.documentElement.scrollWidth") <= width  # type: ignore[no-untyped-call]
+    assert opened.execute_script("return document.documentElement.scrollWidth") <= width
     open_case(opened, "case_1_2")
-    canvas, viewport = part(opened, "canvas").rect, opened.execute_script("return innerHeight")  # type: ignore[no-untyped-call]
+    canvas, viewport = part(opened, "canvas").rect, opened.execute_script("return innerHeight")
     assert canvas["x"] >= 0 and canvas["x"] + canvas["width"] <= width
     assert canvas["width"] > 200 and canvas["height"] < viewport
     assert faults(opened) == []
