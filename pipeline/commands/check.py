@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.commands.arguments import add_config_arguments, command_parser, guarded
 from pipeline.config.suggestions import suggestion
@@ -37,9 +38,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--batches", type=int, default=_BATCHES, metavar="N", help=f"to compare on (default {_BATCHES})"
     )
+    parser.add_argument(
+        "--config-reference",
+        action=_Reference,
+        help="print docs/config.md: every key of a config",
+    )
     parser.add_argument("--no-stand-in", action="store_true", help="do not go over to a phantom when data are missing")
     arguments = parser.parse_args(argv)
     return guarded(lambda: _check(arguments), show_traceback=arguments.traceback)
+
+
+class _Reference(argparse.Action):
+    """Prints the page and ends, as ``--help`` does: it needs no CONFIG."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **more: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **more)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from pipeline.config.reference import config_reference
+
+        print(config_reference(), end="")
+        parser.exit()
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config.load import Config, load_config
 from pipeline.data.cases import Case
 from pipeline.data.layouts import hipmri_is_missing, hipmri_missing_message, look_for_cases
-from pipeline.data.phantom.writing import PhantomSpec, read_phantom_marker, write_phantom
+from pipeline.data.phantom.specs import PhantomSpec, VolumeSpec
+from pipeline.data.phantom.volumes import write_volumes
+from pipeline.data.phantom.writing import read_phantom_marker, write_phantom
 from pipeline.data.reading import read_options
 from pipeline.data.splitting.splits import is_given, split_cases
 from pipeline.errors import ConfigError, Fault, raise_all
@@ -153,12 +155,18 @@ def _make_phantom(config: Config, root: Path) -> None:
     make_phantom(root, spec)
 
 
-def make_phantom(root: Path, spec: PhantomSpec) -> None:
+def make_phantom(root: Path, spec: PhantomSpec | VolumeSpec) -> None:
     """Write a phantom with a progress bar; one that is there already is left as it is, and must be the same."""
+
+    def write(workers: int = 1, progress: Callable[[int, int], None] | None = None) -> None:
+        if isinstance(spec, VolumeSpec):
+            write_volumes(root, spec, workers=workers, progress=progress)
+        else:
+            write_phantom(root, spec, workers=workers, progress=progress)
+
     if root.is_dir() and read_phantom_marker(root) is not None:
-        write_phantom(root, spec)  # compares the settings; nothing is written
+        write()  # compares the settings; nothing is written
         return
-    scans = (spec.train + spec.validate + spec.test) * spec.weeks
     workers = min(8, os.cpu_count() or 1)  # each holds a scan in the making, 0.2 GB
-    with stage("phantom", scans, "scans") as progress:
-        write_phantom(root, spec, workers=workers, progress=lambda done, _: progress.advance(done - progress.done))
+    with stage("phantom", spec.scans, "scans") as bar:
+        write(workers, lambda done, _: bar.advance(done - bar.done))

@@ -335,7 +335,7 @@ def test_a_stopped_run_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest
     def stop(*_: object) -> None:
         raise fault  # type: ignore[misc]
 
-    monkeypatch.setattr(phantom, "_write_slice", stop)
+    monkeypatch.setattr(phantom, "write_nifti", stop)
     with pytest.raises(KeyboardInterrupt if fault is KeyboardInterrupt else RunError):
         write_phantom(tmp_path / "deep" / "p", SMALL, workers=2)
     assert list((tmp_path / "deep").iterdir()) == []
