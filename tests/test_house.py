@@ -193,7 +193,10 @@ def test_what_is_imported_is_required() -> None:
     parser = RawConfigParser()
     parser.read(ROOT / "setup.cfg")
     required = {re.split(r"\W", line)[0].lower() for line in parser["options"]["install_requires"].split("\n") if line}
-    required = {{"pyyaml": "yaml", "scikit": "skimage", "connected": "cc3d"}.get(name, name) for name in required}
+    required = {
+        {"pyyaml": "yaml", "scikit": "skimage", "connected": "cc3d", "pillow": "PIL"}.get(name, name)
+        for name in required
+    }
     missing = {f"{name_of(path)}: {name}" for path in MODULES for name in third_party(path) if name not in required}
     assert missing == set()
 

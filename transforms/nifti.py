@@ -36,6 +36,8 @@ class ReadOptions:
     reorient
         Turn volumes to the RAS orientation that is closest to their affine before they are cut, so that the slices of
         all files lie alike; not where the affine is not believed.
+    mirrored
+        Exchange left and right of a volume that was turned so: it is cut as its mirror image.
     channels
         How many channels an image file holds along its fourth axis: more than 1 wants (X, Y, Z, C) of every image file,
         and with 1, four axes are refused. A file of 2D channels is (X, Y, 1, C); labels have no channels.
@@ -56,6 +58,7 @@ class ReadOptions:
 
     axis: int | None = None
     reorient: bool = True
+    mirrored: bool = False
     channels: int = 1
     as_slices: bool = True
     max_voxels: int = 536_870_912

@@ -69,7 +69,7 @@ def plane_of(file: NiftiFile, options: ReadOptions) -> Plane:
     file
         With an affine that gives a grid, as the reader makes sure.
     options
-        ``axis`` and ``reorient``.
+        ``axis``, ``reorient`` and ``mirrored``.
 
     Returns
     -------
@@ -77,6 +77,11 @@ def plane_of(file: NiftiFile, options: ReadOptions) -> Plane:
         Along the axis of length 1 where there is one and no axis is named: that file is a slice. Else with ``axis``
         counted, and the largest spacing sought, among the axes of RAS (0 sagittal, 1 coronal, 2 axial
         slices) where the file is turned, else among its own.
+
+    Raises
+    ------
+    ValueError
+        For a mirror image where the file is not turned.
     """
     if len(file.spacing_mm) == 2:
         return Plane()
@@ -84,6 +89,9 @@ def plane_of(file: NiftiFile, options: ReadOptions) -> Plane:
     flips: tuple[bool, ...] = (False, False, False)
     if options.reorient and _believed(options):
         places, flips = _towards_ras(file.affine)
+        flips = (flips[0] != options.mirrored, *flips[1:])
+    elif options.mirrored:
+        raise ValueError(f"{file.path}: which axis runs from left to right is not known, so nothing can be mirrored")
     lengths = [file.array.shape[place] for place in places]
     if options.axis is None and lengths.count(1) == 1:
         axis = lengths.index(1)  # a slice with an axis for its number: (1, H, W) or (H, 1, W)

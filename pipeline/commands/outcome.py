@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.commands.exhibits import ceiling_cases, gallery_of, tested_ceiling
 from pipeline.commands.folds import Trained, score, write_evaluation
 from pipeline.commands.intake import Intake
 from pipeline.config.resolved import resolved_text
@@ -16,7 +17,9 @@ from pipeline.config.schema import Settings
 from pipeline.data.cases import Case
 from pipeline.data.inspection import knows_spacing
 from pipeline.data.statistics import side_statistics
+from pipeline.errors import Fault
 from pipeline.evaluation import aggregation, folds, tables
+from pipeline.evaluation.ceiling import Ceiling
 from pipeline.inference.choosing import rules_of
 from pipeline.inference.writing import mask_path
 from pipeline.progress import stage
@@ -52,8 +55,14 @@ def conclude(
     source |= {"processes": processes}
     source |= {"resumed": resumed, "training_seconds": round(sum(one.state.seconds for one in trained), 1)}
     source |= {"folds": len(intake.folds)} if intake.folds else {}
-    content = _content(intake, evaluation, trained, folder, source)
-    with stage("report", 2, "parts") as progress:
+    ceiling, lacks = _ceiling(intake)
+    with stage("report", 3, "parts") as progress:
+        content = _content(intake, evaluation, trained, folder, source)
+        content = replace(
+            content, ceiling=ceiling, warnings=(*content.warnings, *lacks),
+            gallery=gallery_of(intake, evaluation, folder / "predictions"),
+        )  # fmt: skip
+        progress.advance()
         save_plots(content, folder / "plots")
         progress.advance()
         write_json(folder / "provenance.json", source)
@@ -65,6 +74,16 @@ def conclude(
     if not intake.folds:
         return table
     return f"{table}\n\n{folds.fold_table(evaluation.summary['folds'], settings.data.classes)}"
+
+
+def _ceiling(intake: Intake) -> tuple[Ceiling | None, tuple[str, ...]]:
+    """The ceiling of the chain, or why there is none: a run is not lost because a test label does not go through."""
+    total = sum(intake.facts[case.id].slices for case in ceiling_cases(intake))
+    try:
+        with stage("ceiling", total, "slices") as progress:
+            return tested_ceiling(intake, progress.advance), ()
+    except Fault as fault:
+        return None, (f"The ceiling of the chain could not be measured: {fault}",)
 
 
 def _evaluation(intake: Intake, trained: Sequence[Trained], folder: Path) -> aggregation.Evaluation:

@@ -81,6 +81,9 @@ class DataSettings(Section):
     """Volumes are cut along each of these axes, instead of along `data.axis`: one network is trained on the slices of
     all views, and a volume's probabilities are the mean over its views. The figures per slice are those of the first
     view."""
+    mirrored: Bool = False
+    """Each volume is seen in a mirror as well, left and right exchanged: the mirror images are trained on, and the
+    probabilities of both are averaged. In every view, and twice the slices. Not for classes that have a side."""
     orientation: Literal["ras", "file"] = "ras"
     """Whether volumes are turned to right, anterior, superior axes first, or left as they are stored. Masks are written
     in the file's own orientation."""

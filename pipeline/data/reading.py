@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pipeline.config.load import Config
 from pipeline.config.schema import PLANES, Settings
 from transforms.nifti import ReadOptions
@@ -23,6 +25,12 @@ def read_options(config: Config, channels_in_file: int = 1) -> ReadOptions:
         spacing_mm=data.spacing_mm,
         label_map=tuple(sorted((data.label_map or {}).items())),
     )
+
+
+def each_view(settings: Settings, options: ReadOptions) -> tuple[ReadOptions, ...]:
+    """The options of every view, from those of one: along each axis of ``data.views``, then all of them mirrored."""
+    seen = tuple(replace(options, axis=axis) for axis in view_axes(settings)) or (options,)
+    return (*seen, *(replace(one, mirrored=True) for one in seen)) if settings.data.mirrored else seen
 
 
 def view_axes(settings: Settings) -> tuple[int, ...]:

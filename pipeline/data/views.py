@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pipeline.config.load import Config
 from pipeline.config.schema import PLANES
 from pipeline.data.facts import CaseFacts
-from pipeline.data.reading import read_options, view_axes
+from pipeline.data.reading import each_view, read_options, view_axes
 from pipeline.errors import DataError
 from transforms.nifti import ReadOptions
 from transforms.planes import axis_of_file
@@ -36,27 +36,28 @@ class View:
 
 
 def view_options(config: Config, channels_in_file: int = 1) -> tuple[ReadOptions, ...]:
-    """The options of the reader, one a view: those of the config where ``data.views`` is not set."""
-    options = read_options(config, channels_in_file)
-    axes = view_axes(config.settings)
-    return tuple(replace(options, axis=axis) for axis in axes) if axes else (options,)
+    """The options of the reader, one a view: one, where neither ``data.views`` nor ``data.mirrored`` is set."""
+    return each_view(config.settings, read_options(config, channels_in_file))
 
 
 def views_of(config: Config, facts: Mapping[str, CaseFacts], channels_in_file: int = 1) -> tuple[View, ...]:
     """The views of a dataset whose files were read, the first of them being that of the facts."""
-    axes = view_axes(config.settings)
-    turned = config.settings.data.orientation == "ras"
+    turned, chosen = config.settings.data.orientation == "ras", view_axes(config.settings)
     every = view_options(config, channels_in_file)
-    if not axes:
-        return (View("", every[0], facts),)
     return tuple(
-        View(PLANES[axis] if turned else f"axis {axis}", options, _cut(facts, axis, turned=turned))
-        for axis, options in zip(axes, every, strict=True)
-    )
+        View(_name(one, turned=turned) if len(every) > 1 else "", one,
+             _cut(facts, one.axis, turned=turned) if chosen else facts)
+        for one in every
+    )  # fmt: skip
 
 
-def _cut(facts: Mapping[str, CaseFacts], axis: int, *, turned: bool) -> dict[str, CaseFacts]:
-    return {name: cut_along(fact, axis, turned=turned) for name, fact in facts.items()}
+def _name(options: ReadOptions, *, turned: bool) -> str:
+    plane = "" if options.axis is None else PLANES[options.axis] if turned else f"axis {options.axis}"
+    return ", ".join(filter(None, [plane, "mirrored" if options.mirrored else ""])) or "as it is"
+
+
+def _cut(facts: Mapping[str, CaseFacts], axis: int | None, *, turned: bool) -> Mapping[str, CaseFacts]:
+    return facts if axis is None else {name: cut_along(fact, axis, turned=turned) for name, fact in facts.items()}
 
 
 def cut_along(fact: CaseFacts, axis: int, *, turned: bool) -> CaseFacts:
@@ -78,10 +79,20 @@ def cut_along(fact: CaseFacts, axis: int, *, turned: bool) -> CaseFacts:
 
 
 def faults_of_views(config: Config, facts: Mapping[str, CaseFacts]) -> Iterator[DataError]:
-    """A fault where the data cannot be cut along several axes."""
+    """Faults where the data cannot be cut along several axes, or not be mirrored."""
+    data = config.settings.data
     flat = [name for name, fact in facts.items() if fact.flat or min(fact.shape) == 1]
-    if view_axes(config.settings) and flat:
+    asked = {"views": bool(data.views), "mirrored": data.mirrored}
+    for key in (key for key, wanted in asked.items() if wanted and flat):
+        remedy = "Set data.views: null" if key == "views" else "Set data.mirrored: false, and use RandFlipBatchd"
         yield DataError(
             f"{len(flat)} of the files are single slices, which have one view (such as {flat[0]})",
-            where=config.where("data", "views"), remedy="Set data.views: null",
+            where=config.where("data", key), remedy=remedy,
+        )  # fmt: skip
+    unknown = [name for name, fact in facts.items() if not fact.flat and not fact.orientation]
+    if data.mirrored and (unknown or data.orientation == "file"):
+        yield DataError(
+            "which axis of the volumes runs from left to right is not known, for they are not turned by their affines",
+            where=config.where("data", "mirrored"),
+            remedy="Set data.mirrored: false; or data.orientation: ras, without data.ignore_affine and data.spacing_mm",
         )  # fmt: skip

@@ -17,7 +17,7 @@ from pipeline.config.load import Config, load_config
 from pipeline.config.prediction import postprocess_rules, rules_by_index
 from pipeline.config.schema import PostprocessRule, Settings
 from pipeline.data.caching.digests import digest_of
-from pipeline.data.reading import read_options, view_axes
+from pipeline.data.reading import each_view, read_options
 from pipeline.errors import ConfigError, Fault, RunError, raise_all
 from pipeline.inference.choosing import choices_plain, voted
 from pipeline.inference.label_ranges import Ranges, union_of
@@ -58,7 +58,7 @@ class Member:
     @property
     def views(self) -> tuple[ReadOptions, ...]:
         """How images are read in each view; alone `options` where volumes are cut along one axis."""
-        return tuple(replace(self.options, axis=axis) for axis in view_axes(self.settings)) or (self.options,)
+        return each_view(self.settings, self.options)
 
 
 @dataclass(frozen=True)

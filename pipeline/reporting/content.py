@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.data.statistics import SideStatistics
+from pipeline.reporting.stack import Gallery
+
+if TYPE_CHECKING:  # its module takes PyTorch, which a comparison of tables does without
+    from pipeline.evaluation.ceiling import Ceiling
 
 __all__ = ["PHANTOM", "Example", "FoldContent", "ReportContent"]
 
@@ -122,6 +126,10 @@ class ReportContent:
         As `pipeline.runs.provenance` gives it.
     repeat
         The command that repeats the run.
+    ceiling
+        The best that the chain allows on tested scans; None where it was not measured.
+    gallery
+        The slices that can be leafed through.
 
     Raises
     ------
@@ -148,6 +156,8 @@ class ReportContent:
     provenance: dict[str, Any]
     repeat: str
     folds: tuple[FoldContent, ...] = ()
+    ceiling: Ceiling | None = None
+    gallery: Gallery = field(default_factory=Gallery)
 
     def __post_init__(self) -> None:
         if not self.examples or len(self.examples) != len(self.captions):

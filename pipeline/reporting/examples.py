@@ -62,33 +62,57 @@ def choose_cases(cases: Sequence[Case], rows: Sequence[Mapping[str, Any]], shown
 def load_example(
     case: Case, prediction: Path, classes: Sequence[str], options: ReadOptions, known_spacing: bool
 ) -> Example:
-    """One slice of a case: of a volume, the one that shows most classes, and of those the one with most foreground.
+    """One slice of a case: of a volume, the one that shows most classes, and of those the one with most foreground."""
+    slices = load_slices(case, prediction, classes, options, known_spacing)
+    return max(slices, key=lambda one: (len(np.unique(one.reference)), int((one.reference > 0).sum())))
 
-    Its image is the first channel, and its axes are those of the file; `axis_codes` tell where they point.
+
+def load_slices(
+    case: Case, prediction: Path, classes: Sequence[str], options: ReadOptions, known_spacing: bool
+) -> list[Example]:
+    """All slices of a case, in the order of the file.
+
+    Their image is the first channel, and their axes are those of the file; `axis_codes` tell where they point.
+
+    Parameters
+    ----------
+    case
+        With a label.
+    prediction
+        File of its predicted mask.
+    classes
+        Names, the background first.
+    options
+        How files are read.
+    known_spacing
+        Whether spacing and directions of the files are to be believed.
     """
     image = read_nifti(case.image, options).channels[0]
     mask = read_nifti(prediction, replace(options, channels=1)).array
     assert case.label is not None
     label = read_label(case.label, options).array
-    plane, number = (0, 1), None
-    array = image.array
-    if array.ndim == 3:
+    stacks = [image.array, label, mask]
+    codes = orientation_of(image, options) if known_spacing else ""
+    plane, numbers = (0, 1), [case.slice]
+    if image.array.ndim == 3:
         axis = plane_of(image, options).axis
         plane = tuple(other for other in range(3) if other != axis)  # type: ignore[assignment]
-        stack = np.moveaxis(label, axis, 0)
-        shown = [(len(np.unique(part)), int((part > 0).sum())) for part in stack]
-        number = max(range(len(stack)), key=lambda index: shown[index])
-        array, label, mask = (np.take(values, number, axis) for values in (array, label, mask))
-    scores = dice(slice_confusions(label, mask, len(classes)))[0]
+        stacks = [np.moveaxis(array, axis, 0) for array in stacks]
+        numbers = list(range(len(stacks[0])))
+    else:
+        stacks = [array[np.newaxis] for array in stacks]
+    scores = dice(slice_confusions(stacks[1], stacks[2], len(classes), axis=0))
     spacing = (image.spacing_mm[plane[0]], image.spacing_mm[plane[1]]) if known_spacing else (1.0, 1.0)
-    codes = orientation_of(image, options) if known_spacing else ""
-    return Example(
-        case=case.id,
-        slice=case.slice if number is None else number,
-        image=array.astype(np.float32),
-        reference=label,
-        prediction=mask,
-        pixel_size=spacing,
-        axis_codes=(codes[plane[0]], codes[plane[1]]) if codes else None,
-        dice={name: None if np.isnan(score) else float(score) for name, score in zip(classes, scores, strict=True)},
-    )
+    return [
+        Example(
+            case=case.id,
+            slice=number,
+            image=pixels.astype(np.float32),
+            reference=reference,
+            prediction=predicted,
+            pixel_size=spacing,
+            axis_codes=(codes[plane[0]], codes[plane[1]]) if codes else None,
+            dice={name: None if np.isnan(one) else float(one) for name, one in zip(classes, row, strict=True)},
+        )
+        for number, pixels, reference, predicted, row in zip(numbers, *stacks, scores, strict=True)
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import math
 import re
 import shlex
@@ -12,15 +13,21 @@ from typing import Any
 import jinja2
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from pipeline.reporting import colours
+from pipeline.reporting.ceiling_table import ceiling_rows, ceiling_sentence
+from pipeline.reporting.confusion_table import confusion_rows, confusion_sentence
 from pipeline.reporting.content import PHANTOM, Example, ReportContent
 from pipeline.reporting.curves import loss_figure
 from pipeline.reporting.distances import distance_heads, distance_sentence, distance_terms
+from pipeline.reporting.distributions import distribution_figure
 from pipeline.reporting.overlays import mask_figure, overlay_figure
+from pipeline.reporting.page_scripts import digest, scripts, stacks_json
 from pipeline.reporting.plots import dice_figure, extent
 from pipeline.reporting.rows import class_rows, dataset_rows, fold_rows, side_table, unit_table
 from pipeline.reporting.sheets import png, svg
+from pipeline.reporting.volumes import volume_rows
 from pipeline.reporting.wording import NONE, count, duration, flat, gibibytes, plural, rate
 
 __all__ = ["MOST_MASKS", "render_report"]
@@ -29,6 +36,8 @@ MOST_MASKS = 16  # classes whose masks are shown; the folder of the plots has al
 _OPEN_PATIENTS = 12  # up to here the table of patients is not folded away
 _FEW_PATIENTS = 10  # below this a percentile interval tends to come out too narrow
 _IMAGE_DPI = 110
+_IMAGE_QUALITY = 88
+_CHARTS = {"dice": dice_figure, "loss": loss_figure, "patients": distribution_figure}
 _THEMED = {  # colours of the charts that follow the page's own, light or dark
     colours.INK: "var(--ink)", colours.MUTED: "var(--muted)", colours.GRID: "var(--line)",
     colours.WARNING: "var(--alarm)",
@@ -55,6 +64,7 @@ def render_report(content: ReportContent) -> str:
     )  # fmt: skip
     environment.filters |= {"count": count, "rate": rate}
     summary = content.summary
+    found = scripts(environment)
     return environment.get_template("report.html.j2").render(
         content=content,
         phantom=PHANTOM,
@@ -64,7 +74,13 @@ def render_report(content: ReportContent) -> str:
         trust=_trust(summary),
         class_rows=class_rows(content),
         fold_rows=fold_rows(content),
-        charts={"dice": _chart(dice_figure(content), "dice"), "loss": _chart(loss_figure(content), "loss")},
+        charts={name: _chart(draw(content), name) for name, draw in _CHARTS.items()},
+        volume_rows=volume_rows(content),
+        confusion={"rows": confusion_rows(content), "sentence": confusion_sentence(content)},
+        ceiling={"rows": ceiling_rows(content), "sentence": ceiling_sentence(content)},
+        stacks_json=stacks_json(content.gallery, content.classes),
+        scripts=found,
+        script_hashes=[digest(script) for script in found],
         overlays=_overlays(content),
         masks=_masks(content),
         dataset_rows=dataset_rows(content),
@@ -121,8 +137,11 @@ def _chart(figure: Figure, name: str) -> str:
 
 
 def _image(figure: Figure) -> str:
-    """Draw a figure as a data URI."""
-    return f"data:image/png;base64,{base64.b64encode(png(figure, _IMAGE_DPI)).decode('ascii')}"
+    """Draw a figure as a data URI: WebP, a quarter of the size of PNG."""
+    picture = Image.open(io.BytesIO(png(figure, _IMAGE_DPI)))
+    content = io.BytesIO()
+    picture.convert("RGB").save(content, format="WEBP", quality=_IMAGE_QUALITY, method=6)
+    return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode('ascii')}"
 
 
 def _overlays(content: ReportContent) -> list[dict[str, Any]]:
@@ -132,7 +151,9 @@ def _overlays(content: ReportContent) -> list[dict[str, Any]]:
             "caption": caption,
             "example": example,
             "image": _image(
-                overlay_figure([example], [""], content.classes, title=caption, synthetic=content.synthetic)
+                overlay_figure(
+                    [example], [""], content.classes, title=caption.split(",")[0], synthetic=content.synthetic
+                )
             ),
             "scores": [
                 (name, colours.class_colour(class_id), rate(example.dice[name]))

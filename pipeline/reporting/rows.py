@@ -74,7 +74,8 @@ class UnitTable:
     ----------
     rows
         "name", "slices", "mean", "distance", the mean HD95, and "cells", one a class but the background, each (Dice,
-        outcome, HD95). Distances are with their unit, and empty where there is none.
+        outcome, HD95). Distances are with their unit, and empty where there is none. "marks": the outcomes among
+        them, for a filter.
     total
         How many there are; more than `rows` when only the worst are shown.
     """
@@ -127,7 +128,7 @@ def _unit_row(
     ]
     return {
         "name": unit, "slices": count(by_class[names[0]]["slices"]), "mean": rate(mean), "cells": cells,
-        "distance": _with_unit(_mean(far), measure),
+        "distance": _with_unit(_mean(far), measure), "marks": " ".join(sorted({mark for _, mark, _ in cells if mark})),
     }  # fmt: skip
 
 

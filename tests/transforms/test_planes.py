@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from copy import deepcopy
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -47,6 +48,22 @@ def test_one_anatomy_gives_one_stack(codes: str, axis: int | None) -> None:
     np.testing.assert_array_equal(plane.restore(plane.cut(file.array)), file.array)
     assert orientation_of(file, options) == codes
     assert codes[plane.axis] in ("RL", "AP", "SI")[2 if axis is None else axis]
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, 2])
+@pytest.mark.parametrize("codes", ORIENTATIONS)
+def test_a_mirror_exchanges_left_and_right_and_comes_back(codes: str, axis: int | None) -> None:
+    file = stored(codes)
+    plane = plane_of(file, ReadOptions(axis=axis, mirrored=True))
+    mirror_image = ANATOMY[::-1]  # of RAS the first axis runs from left to right
+    np.testing.assert_array_equal(plane.cut(file.array), np.moveaxis(mirror_image, 2 if axis is None else axis, 0))
+    np.testing.assert_array_equal(plane.restore(plane.cut(file.array)), file.array)
+
+
+def test_nothing_is_mirrored_where_left_is_not_known() -> None:
+    for options in UNBELIEVED:
+        with pytest.raises(ValueError, match="which axis runs from left to right is not known"):
+            plane_of(stored("PIL"), replace(options, mirrored=True))
 
 
 def test_a_stack_by_hand() -> None:

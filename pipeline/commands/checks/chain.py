@@ -17,6 +17,7 @@ from pipeline.commands.checks.findings import Findings, aligned, counted
 from pipeline.commands.checks.forecast import Pace, Workload, forecast, forecast_lines, measure_pace, trial_batch
 from pipeline.commands.checks.readable import Readable
 from pipeline.commands.checks.trace import Step, changed_labels, channel_lines, trace_case, trace_lines, trace_values
+from pipeline.commands.exhibits import CEILING_SLICES, spacing_for
 from pipeline.commands.intake import Intake
 from pipeline.commands.stages import network_for, view_crop_faults
 from pipeline.data.caching.prepared import sample_of
@@ -38,7 +39,6 @@ from transforms.advice import advice
 from transforms.augment import AugmentChain
 from transforms.chain import PrepareChain
 
-_CEILING_SLICES = 2000  # measured on whole scans of about as many slices, evenly spread
 _AUGMENTED = 2  # pictures of the traced slice, augmented
 
 
@@ -126,16 +126,15 @@ def _check_ceiling(findings: Findings, readable: Readable) -> None:
     """Reference masks through the chain and back."""
     dataset, known = readable.dataset, knows_spacing(readable.dataset.config)
     classes, facts = dataset.config.settings.data.classes, readable.facts
-    chosen = spread_scans(readable.cases, lambda case: facts[case.id].slices, _CEILING_SLICES)
-
-    def spacing_of(case: Case) -> tuple[float, ...]:
-        return facts[case.id].spacing_mm if known else (1.0,) * len(facts[case.id].shape)
-
+    chosen = spread_scans(readable.cases, lambda case: facts[case.id].slices, CEILING_SLICES)
     views = view_options(dataset.config, readable.cases[0].channels_in_file)
     chains = [PrepareChain(dataset.config.settings.transforms.prepare, options) for options in views]
     try:
         with stage("ceiling", len(chosen), "cases") as progress:
-            found = resampling_ceiling(chains, chosen, dataset.options, classes, spacing_of, progress.advance)
+            found = resampling_ceiling(
+                chains, chosen, dataset.options, classes, lambda case: spacing_for(facts[case.id], known=known),
+                progress.advance,
+            )  # fmt: skip
     except Fault as fault:
         findings.section("ceiling", "could not be measured")
         findings.faults([fault])

@@ -126,9 +126,9 @@ def test_a_run_of_the_pipeline_predicts_its_test_cases_again(
     assert len(found) == 8
 
 
-@pytest.mark.parametrize("cache", ["ram", "disk"])
+@pytest.mark.parametrize(("cache", "mirrored"), [("ram", "true"), ("disk", "false"), ("disk", "true")])
 def test_a_run_of_several_views_predicts_its_test_cases_again(
-    run_pipeline: Callable[..., int], project: Path, tmp_path: Path, cache: str
+    run_pipeline: Callable[..., int], project: Path, tmp_path: Path, cache: str, mirrored: str
 ) -> None:
     labels = {f"p{number}": RNG.integers(0, 3, (8, 7, 6)) for number in range(6)}
     for number, (name, label) in enumerate(labels.items()):
@@ -139,10 +139,11 @@ def test_a_run_of_several_views_predicts_its_test_cases_again(
         nib.save(mask, tmp_path / "labels" / f"{name}.nii.gz")
     (project / "configs/views.yaml").write_text(VIEWS, encoding="utf-8")
     run = tmp_path / "run"
-    assert run_pipeline(project / "configs/views.yaml", "--set", f"data.cache={cache}", "--out", run) == 0
+    chosen = ("--set", f"data.cache={cache}", "--set", f"data.mirrored={mirrored}")
+    assert run_pipeline(project / "configs/views.yaml", *chosen, "--out", run) == 0
     log = (run / "log.txt").read_text()
     # Two views of 8 x 7 x 6 voxels in RAS, sagittal (8) and axial (6), of the 3 training and 1 validation cases.
-    assert f"prepared {4 * (8 + 6)} slices" in log
+    assert f"prepared {4 * (8 + 6) * (2 if mirrored == 'true' else 1)} slices" in log
     tested = sorted((run / "predictions").glob("*.nii.gz"))
     assert len(tested) == 2
     own = tmp_path / "own"

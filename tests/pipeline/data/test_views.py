@@ -56,6 +56,42 @@ def test_facts_of_a_view_are_those_of_the_reader(
         assert [view.name for view in views] == ["axial", "sagittal", "coronal"]
 
 
+@pytest.mark.parametrize("views", [None, [2, 0]])
+def test_mirror_images_are_views_behind_the_others(
+    views: list[int] | None, tmp_path: Path, make_config: Callable[..., Any], make_case: Callable[..., Any]
+) -> None:
+    array, affine = oriented("PSR")
+    for name, kind in (("image", np.float32), ("label", np.uint8)):
+        nib.save(nib.Nifti1Image(array.astype(kind), affine), tmp_path / f"{name}.nii.gz")
+    case = make_case("c", "p", image=tmp_path / "image.nii.gz", label=tmp_path / "label.nii.gz")
+    config = make_config(data={"views": views, "axis": None, "mirrored": True, "classes": ["background", "thing"]})
+    found = views_of(config, {fact.case: fact for fact in inspect_cases(config, [case])})
+    assert [view.options for view in found] == list(view_options(config))
+    half = len(found) // 2
+    assert [view.options.mirrored for view in found] == [False] * half + [True] * half
+    for view, mirrored in zip(found[:half], found[half:], strict=True):
+        assert view.options.axis == mirrored.options.axis
+        assert view.facts["c"].slices == mirrored.facts["c"].slices
+        plane = plane_of(read_nifti(case.image, mirrored.options), mirrored.options)
+        assert (mirrored.facts["c"].axis, mirrored.facts["c"].slices) == (plane.axis, array.shape[plane.axis])
+    names = ["axial", "sagittal", "axial, mirrored", "sagittal, mirrored"] if views else ["as it is", "mirrored"]
+    assert [view.name for view in found] == names
+
+
+def test_mirrors_are_refused_where_left_is_not_known(
+    tmp_path: Path, make_config: Callable[..., Any], make_case: Callable[..., Any], write_nifti: Callable[..., Path]
+) -> None:
+    image = write_nifti(tmp_path / "image.nii.gz", np.random.default_rng(0).random((6, 5, 4)), dtype=np.float32)
+    label = write_nifti(tmp_path / "label.nii.gz", np.ones((6, 5, 4)), dtype=np.uint8)
+    case = make_case("c", "p", image=image, label=label)
+    for data in ({"orientation": "file", "axis": 0}, {"ignore_affine": True, "axis": 0}, {}):
+        config = make_config(data={"mirrored": True, "patient": "^(.+)$", **data})
+        facts = {fact.case: fact for fact in inspect_cases(config, [case])}
+        faults = [str(fault) for fault in faults_of_views(config, facts)]
+        assert len(faults) == bool(data)
+        assert all("which axis of the volumes runs from left to right is not known" in fault for fault in faults)
+
+
 def test_without_views_there_is_one(make_config: Callable[..., Any]) -> None:
     config = make_config()
     (view,) = views_of(config, {})
@@ -74,6 +110,8 @@ def test_single_slices_have_one_view(
     config = make_config(data={"views": [0, 1], "patient": "^(.+)$"})
     facts = {fact.case: fact for fact in inspect_cases(config, cases)}
     (fault,) = faults_of_views(config, facts)
+    (mirror,) = faults_of_views(make_config(data={"mirrored": True, "patient": "^(.+)$"}), facts)
+    assert "single slices" in str(mirror) and "RandFlipBatchd" in str(mirror) and "data.mirrored" in str(mirror)
     assert "1 of the files are single slices, which have one view (such as flat)" in str(fault)
     assert not list(faults_of_views(config, {"thick": facts["thick"]}))
     assert not list(faults_of_views(make_config(data={"patient": "^(.+)$"}), facts))
