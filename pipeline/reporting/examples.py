@@ -13,7 +13,7 @@ from pipeline.data.cases import Case
 from pipeline.evaluation.confusion import slice_confusions
 from pipeline.evaluation.overlap import dice
 from pipeline.reporting.content import Example
-from transforms.nifti import ReadOptions, read_label, read_nifti
+from transforms.nifti import NiftiFile, ReadOptions, read_label, read_nifti
 from transforms.planes import orientation_of, plane_of
 
 
@@ -70,21 +70,48 @@ def load_example(
     mask = read_nifti(prediction, replace(options, channels=1)).array
     assert case.label is not None
     label = read_label(case.label, options).array
-    plane, number = (0, 1), None
-    array = image.array
+    if image.array.ndim != 3:
+        return slice_example(case.id, case.slice, image, (label, mask), classes, options, known_spacing)
+    stack = np.moveaxis(label, plane_of(image, options).axis, 0)
+    shown = [(len(np.unique(part)), int((part > 0).sum())) for part in stack]
+    number = max(range(len(stack)), key=lambda index: shown[index])
+    return slice_example(case.id, number, image, (label, mask), classes, options, known_spacing)
+
+
+def slice_example(
+    case: str, number: int | None, image: NiftiFile, masks: tuple[np.ndarray, np.ndarray], classes: Sequence[str],
+    options: ReadOptions, known_spacing: bool,
+) -> Example:  # fmt: skip
+    """A slice of an image with its masks.
+
+    Parameters
+    ----------
+    case
+        Its name.
+    number
+        Of the slice; a volume is cut there.
+    image
+        Of one channel: 2D, or a volume.
+    masks
+        Class ids of the reference and of the prediction, on the grid of the image.
+    classes
+        K class names.
+    options
+        How the image was read.
+    known_spacing
+        Whether its spacing and directions are to be believed.
+    """
+    plane, array, (label, mask) = (0, 1), image.array, masks
     if array.ndim == 3:
         axis = plane_of(image, options).axis
         plane = tuple(other for other in range(3) if other != axis)  # type: ignore[assignment]
-        stack = np.moveaxis(label, axis, 0)
-        shown = [(len(np.unique(part)), int((part > 0).sum())) for part in stack]
-        number = max(range(len(stack)), key=lambda index: shown[index])
-        array, label, mask = (np.take(values, number, axis) for values in (array, label, mask))
+        array, label, mask = (np.take(values, number, axis) for values in (array, label, mask))  # type: ignore[arg-type]
     scores = dice(slice_confusions(label, mask, len(classes)))[0]
     spacing = (image.spacing_mm[plane[0]], image.spacing_mm[plane[1]]) if known_spacing else (1.0, 1.0)
     codes = orientation_of(image, options) if known_spacing else ""
     return Example(
-        case=case.id,
-        slice=case.slice if number is None else number,
+        case=case,
+        slice=number,
         image=array.astype(np.float32),
         reference=label,
         prediction=mask,
