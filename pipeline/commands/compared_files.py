@@ -15,7 +15,8 @@ from pipeline.data.layouts.text_files import read_json
 from pipeline.data.phantom.writing import read_phantom_marker
 from pipeline.data.reading import read_options
 from pipeline.errors import DataError, Fault
-from pipeline.evaluation.comparison import Pair, Regression
+from pipeline.evaluation.comparison import Pair
+from pipeline.evaluation.differences import Regression
 from pipeline.evaluation.stored import Stored
 from pipeline.reporting.regressions import CaseFiles, Picture, load_pair
 from transforms.nifti import ReadOptions
@@ -133,7 +134,14 @@ def is_synthetic(shelf: Shelf) -> bool:
         return True
     labels = [Path(label) for _, label in shelf.stored.files.values() if label is not None][:1]
     folders = [folder for path in labels for folder in list(path.parents)[:2]]
-    return any(folder.is_dir() and read_phantom_marker(folder) is not None for folder in folders)
+    return any(folder.is_dir() and _has_marker(folder) for folder in folders)
+
+
+def _has_marker(folder: Path) -> bool:
+    try:
+        return read_phantom_marker(folder) is not None
+    except DataError:
+        return True  # a damaged one is one, too
 
 
 def picture_of(regression: Regression, pair: Pair, shelves: tuple[Shelf, Shelf], others: Sequence[Shelf]) -> Picture:

@@ -19,125 +19,15 @@ from typing import TypeVar
 import numpy as np
 
 from pipeline.evaluation import bootstrap, overlap
+from pipeline.evaluation.differences import FOREGROUND, METRICS, Counts, Family, Regression, Row
 from pipeline.evaluation.matching import Matched
 from pipeline.evaluation.signed_ranks import fewest_patients, holm, leaning, least_p, rounded, signed_rank_p
 from pipeline.evaluation.stored import Stored
 
-__all__ = ["FOREGROUND", "METRICS", "Comparison", "Counts", "Family", "Pair", "Regression", "Row", "compare", "patient_figures"]
+__all__ = ["Comparison", "Pair", "compare", "patient_figures"]
 
-METRICS = {"dice": 1, "hd95": -1, "surface_dice": 1}  # whether more is better, or less
-FOREGROUND = "foreground"
 _MOST_REGRESSIONS, _LEAST_FALL = 10, 0.001  # of Dice
 _Key = TypeVar("_Key")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One metric of one class, or of the mean over the classes, in two evaluations.
-
-    Attributes
-    ----------
-    metric
-        Of `METRICS`.
-    name, place
-        Of the class, and its index; `place` is None for the mean over the classes.
-    n_patients
-        Who have the figure in both.
-    first, other, difference
-        Means over these patients; other minus first. None where there are no patients.
-    interval
-        Of the difference, bootstrapped over patients; None for fewer than two.
-    p, p_holm
-        Of the signed-rank test, and after Holm's correction.
-    leaning
-        1 where the ranks of the differences favour the other evaluation, -1 the first, 0 neither.
-    wins, losses, ties
-        Patients for whom the other evaluation is better, worse, or the same.
-    """
-
-    metric: str
-    name: str
-    place: int | None
-    n_patients: int
-    first: float | None
-    other: float | None
-    difference: float | None
-    interval: tuple[float, float] | None
-    p: float | None
-    p_holm: float | None
-    leaning: int
-    wins: int
-    losses: int
-    ties: int
-
-    def shown(self, alpha: float) -> str:
-        """What is shown: better, worse, "unclear" where the mean says otherwise than the ranks; empty for nothing."""
-        if self.p_holm is None or self.p_holm > alpha or self.difference is None:
-            return ""
-        if self.difference * METRICS[self.metric] * self.leaning <= 0:
-            return "unclear"
-        return "better" if self.leaning > 0 else "worse"
-
-
-@dataclass(frozen=True)
-class Counts:
-    """In how many cases a class was missed, and predicted where the reference has none; (first, other)."""
-
-    name: str
-    missed: tuple[int, int]
-    spurious: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Regression:
-    """A class of a case whose Dice fell.
-
-    Attributes
-    ----------
-    case, name, place
-        The case, the class and its index.
-    first, other, difference
-        Dice of the case.
-    hd95
-        Of the first and the other; None where not measured.
-    voxels
-        Of the class in the reference.
-    """
-
-    case: str
-    name: str
-    place: int
-    first: float
-    other: float
-    difference: float
-    hd95: tuple[float, float] | None
-    voxels: int
-
-
-@dataclass(frozen=True)
-class Family:
-    """Tests that are corrected together.
-
-    Attributes
-    ----------
-    tests
-        How many there are.
-    patients
-        The most that any of them has.
-    least_p
-        The smallest p after Holm's correction that any of them can reach.
-    needed
-        How many patients it takes for a p that shows a difference.
-    """
-
-    tests: int
-    patients: int
-    least_p: float
-    needed: int
-
-    def can_tell(self, alpha: float) -> bool:
-        """Whether any difference, however consistent, can be shown."""
-        return self.tests > 0 and self.least_p <= alpha
 
 
 @dataclass(frozen=True, eq=False)
@@ -335,9 +225,7 @@ def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if values.size else None
 
 
-def _corrected(
-    pairs: Sequence[Pair], metric: str, alpha: float, *, of_classes: bool
-) -> tuple[Family, list[Pair]]:
+def _corrected(pairs: Sequence[Pair], metric: str, alpha: float, *, of_classes: bool) -> tuple[Family, list[Pair]]:
     """Correct a family of tests over all pairs; gives what it can tell, and the pairs with its p."""
     places = [
         (number, index)

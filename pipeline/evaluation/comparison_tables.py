@@ -7,7 +7,8 @@ import io
 import textwrap
 from collections.abc import Callable, Sequence
 
-from pipeline.evaluation.comparison import Comparison, Pair, Row
+from pipeline.evaluation.comparison import Comparison, Pair
+from pipeline.evaluation.differences import Row
 from pipeline.evaluation.tables import columns_of, fitted
 from pipeline.evaluation.verdicts import left_out, letter, signed, verdict
 
@@ -20,7 +21,7 @@ COLUMNS = (
 )  # fmt: skip
 _TITLES = {"dice": "Dice", "hd95": "HD95", "surface_dice": "surface Dice"}
 _GAP = "  "
-_COUNTED = ("missed", "spurious")
+_COUNTED = ("missed", "spur.")
 _LEAST_NAME = 10  # columns that a class name gets at least
 _NONE = "–"
 
@@ -79,10 +80,11 @@ def comparison_table(comparison: Comparison, *, width: int = 80) -> str:
         parts.append("\n".join(lines))
     percent = f"{100 * comparison.confidence:g} %"
     note = (
-        f"Means over patients of their scans; difference: compared minus {comparison.first}, with its {percent} interval "
-        f"({comparison.resamples} resamples of the patients); p: Wilcoxon's signed ranks over patients, after Holm's "
-        "correction (foreground apart from the classes); W/L/T: patients for whom the compared one is better, worse, "
-        "the same."
+        f"Means over patients of their scans; difference: compared minus {comparison.first}, with its {percent} "
+        f"interval ({comparison.resamples} resamples of the patients); p: Wilcoxon's signed ranks over patients, after "
+        "Holm's correction (foreground apart from the classes); W/L/T: patients for whom the compared one is better, "
+        "worse, the same; missed, spur(ious): cases with the class where the prediction has none, and the other way "
+        "round."
     )
     return "\n\n".join([*parts, "\n".join(_wrapped(note, width))])
 
@@ -134,7 +136,7 @@ def _rate(value: float | None) -> str:
 
 
 def _distance(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.2f}"
+    return _NONE if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
 def _wrapped(text: str, width: int, indent: str = "") -> list[str]:

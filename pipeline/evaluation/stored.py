@@ -183,9 +183,11 @@ def _is_number(value: Any) -> bool:
 
 def _are_classes(names: Any) -> bool:
     return (
-        isinstance(names, list) and len(names) > 1 and all(isinstance(one, str) and one and one.isprintable() for one in names)
+        isinstance(names, list)
+        and len(names) > 1
+        and all(isinstance(one, str) and one and one.isprintable() for one in names)
         and len(set(names)) == len(names)
-    )  # fmt: skip
+    )
 
 
 def _are_ids(ids: Any, classes: Any) -> bool:

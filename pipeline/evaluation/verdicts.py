@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.evaluation.comparison import FOREGROUND, Comparison, Family, Pair, Row
+from pipeline.evaluation.comparison import Comparison, Pair
+from pipeline.evaluation.differences import FOREGROUND, Family, Row
 
 __all__ = ["Verdict", "interval_text", "left_out", "letter", "p_text", "signed", "verdict"]
 
 _FEW_PATIENTS = 10  # below this a percentile interval tends to come out too narrow
 _LISTED = 12
 _NONE = "–"
-_DECIMALS = {"dice": 3, "surface_dice": 3, "hd95": 2}
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,17 @@ def verdict(comparison: Comparison, pair: Pair) -> Verdict:
     if shown:
         return Verdict(shown, f"{names[0]} is {shown} than {names[1]}: {figures}; {p}, {patients}.", tuple(rest))
     headline = f"No difference between {names[0]} and {names[1]} is shown: {figures}; {p}, {patients}."
-    caution = "That does not say that they are equal: differences within the interval fit these patients as well."
-    return Verdict("none", headline, (caution, *rest))
+    return Verdict("none", headline, (_caution(mean), *rest))
+
+
+def _caution(mean: Row) -> str:
+    """What an absent proof does not say."""
+    if mean.interval is not None and (mean.interval[0] > 0 or mean.interval[1] < 0):
+        return (
+            "The interval lies on one side of zero, but it tends to be too narrow, and the test decides: this is a "
+            "hint, and more patients would tell."
+        )
+    return "That does not say that they are equal: differences within the interval fit these patients as well."
 
 
 def _figures(mean: Row, confidence: float) -> str:
@@ -127,12 +136,12 @@ def letter(number: int) -> str:
 def signed(value: float | None, metric: str = "dice") -> str:
     """A difference with its sign; an en dash for none.
 
-    >>> signed(0.0213), signed(-1.5, "hd95"), signed(None), signed(-0.0001)
-    ('+0.021', '−1.50', '–', '0.000')
+    >>> signed(0.0213), signed(-1.5, "hd95"), signed(15.2, "hd95"), signed(None), signed(-0.0001)
+    ('+0.021', '−1.50', '+15.2', '–', '0.000')
     """
     if value is None:
         return _NONE
-    digits = _DECIMALS[metric]
+    digits = 3 if metric != "hd95" else 2 if abs(value) < 10 else 1
     text = f"{value:+.{digits}f}"
     return text.replace("-", "−") if float(text) else text[1:]
 
@@ -164,5 +173,3 @@ def _named(names: Sequence[str]) -> str:
 
 def _plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jinja2
 
-from pipeline.evaluation.comparison import Comparison, Counts, Pair, Row
+from pipeline.evaluation.comparison import Comparison, Pair
+from pipeline.evaluation.differences import Counts, Row
 from pipeline.evaluation.stored import Stored
 from pipeline.evaluation.verdicts import Verdict, interval_text, left_out, letter, p_text, signed, verdict
 from pipeline.reporting.colours import class_colour
@@ -143,7 +145,7 @@ def _cells(row: Row, comparison: Comparison, counts: Counts | None) -> dict[str,
         "name": row.name if row.place is not None else "mean over classes",
         "colour": "" if row.place is None else class_colour(row.place), "is_mean": row.place is None,
         "first": write(row.first), "other": write(row.other), "difference": signed(row.difference, row.metric),
-        "interval": interval_text(row.interval, row.metric), "p": p_text(row.p_holm).removeprefix("p = ").removeprefix("p "),
+        "interval": interval_text(row.interval, row.metric), "p": re.sub("^p (= )?", "", p_text(row.p_holm)),
         "shown": row.shown(comparison.alpha), "n": count(row.n_patients),
         "wins": row.wins, "losses": row.losses, "ties": row.ties,
         "shares": [round(100 * part / total, 2) for part in (row.wins, row.ties, row.losses)],
@@ -159,7 +161,8 @@ def _regression(content: ComparisonContent, pair: Pair, number: int, picture: Pi
         "row": one, "colour": class_colour(one.place), "note": picture.note,
         "slice": None if picture.examples is None else picture.examples[0].slice,
         "images": [
-            {"letter": mark, "name": name, "dice": rate(example.dice[one.name]), "image": _drawn(content, pair, mark, example)}
+            {"letter": mark, "name": name, "dice": rate(example.dice[one.name]),
+             "image": _drawn(content, pair, mark, example)}
             for mark, name, example in sides
         ],
     }  # fmt: skip

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pipeline.evaluation.comparison import METRICS, Row
+from pipeline.evaluation.differences import METRICS, Row
 from pipeline.evaluation.verdicts import interval_text, signed
 
 __all__ = ["Forest", "Mark", "forest"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import DataError
-from pipeline.evaluation.comparison import Regression
+from pipeline.evaluation.differences import Regression
 from pipeline.reporting.content import Example
 from pipeline.reporting.examples import slice_example
 from transforms.nifti import NiftiFile, ReadOptions, read_label, read_nifti

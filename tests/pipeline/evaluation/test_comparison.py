@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from pipeline.evaluation import bootstrap
-from pipeline.evaluation.comparison import Comparison, Row, compare, patient_figures
+from pipeline.evaluation.comparison import Comparison, compare, patient_figures
+from pipeline.evaluation.differences import Row
 from pipeline.evaluation.matching import match
 from pipeline.evaluation.signed_ranks import holm, signed_rank_p
 
@@ -57,9 +58,7 @@ def test_means_differences_and_signs_are_those_of_a_loop(three: Comparison, draw
             assert row.n_patients == len(patients) == (4 if row.name == "rectum" else 5)
             assert row.difference == pytest.approx(np.mean(differences), abs=1e-9)
             assert row.first == pytest.approx(np.mean([one[p, row.name][metric] for p in patients]), abs=1e-9)
-            assert (row.wins, row.losses) == tuple(
-                sum(d * sign * side > 1e-6 for d in differences) for side in (1, -1)
-            )
+            assert (row.wins, row.losses) == tuple(sum(d * sign * side > 1e-6 for d in differences) for side in (1, -1))
             assert row.wins + row.losses + row.ties == row.n_patients
             assert row.p == signed_rank_p(np.array(differences))
         foreground = [float(np.mean(values)) for values in by_patient.values()]

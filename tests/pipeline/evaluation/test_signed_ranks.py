@@ -1,4 +1,4 @@
-"""The signed-rank test against all sign flips, against SciPy and by hand; Holm's correction by hand and by brute force."""
+"""The signed-rank test against all sign flips, against SciPy and by hand; Holm's by hand and step by step."""
 
 from __future__ import annotations
 
