@@ -177,7 +177,8 @@ def _files(regression: Regression, pair: Pair, shelves: tuple[Shelf, Shelf], oth
         predictions=(shelves[0].prediction(case), shelves[1].prediction(case)),
         prediction_options=(_of_masks(shelves[0]), _of_masks(shelves[1])),
         class_ids=(owner.stored.class_ids[place], first.class_ids[place], other.class_ids[place]),
-        voxels=tuple(int(counts[index, place]) for counts in (first.reference, first.predicted, other.predicted)),
+        voxels=(int(first.reference[index, place]), int(first.predicted[index, place]),
+                int(other.predicted[index, place])),
         knows_spacing=known,
     )  # fmt: skip
 

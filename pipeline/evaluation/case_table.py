@@ -15,7 +15,9 @@ import numpy as np
 from pipeline.data.layouts.text_files import read_text
 from pipeline.errors import DataError, raise_all
 
-__all__ = ["CaseTable", "read_case_table"]
+__all__ = ["MOST_BYTES", "CaseTable", "read_case_table"]
+
+MOST_BYTES = 500_000_000  # of a file of an evaluation: 11,460 cases of 30 classes take 70 MB
 
 _NAMES = ("case", "scan", "patient", "class")
 _COUNTS = ("reference_voxels", "predicted_voxels")
@@ -94,7 +96,7 @@ def _table(
 
 def _rows(path: Path, remedy: str) -> Iterator[tuple[int, dict[str, str]]]:
     """Each row by its columns, with the line that it ends on."""
-    reader = csv.reader(io.StringIO(read_text(path, remedy), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(read_text(path, remedy, MOST_BYTES), newline=""), strict=True)
     try:
         head = next(reader, [])
         missing = [name for name in (*_NAMES, *_COUNTS, _OVERLAP) if head.count(name) != 1]

@@ -194,30 +194,33 @@ def _rows(
     metric: str, first: np.ndarray, other: np.ndarray, classes: Sequence[str], weights: np.ndarray, confidence: float
 ) -> list[Row]:
     """The mean over the classes, then each class; figures of P patients and K classes, not corrected yet."""
-    means = [_mean_over_classes(side[:, 1:]) for side in (first, other)]
-    columns = [(FOREGROUND, None, *means)]
-    columns += [(classes[place], place, first[:, place], other[:, place]) for place in range(1, len(classes))]
-    return [_row(metric, *column, weights, confidence) for column in columns]
+    one, two = (_mean_over_classes(side[:, 1:]) for side in (first, other))
+    columns = [(name, place, first[:, place], other[:, place]) for place, name in enumerate(classes) if place]
+    return [
+        _row(metric, FOREGROUND, None, (one, two), weights, confidence),
+        *(_row(metric, name, place, (a, b), weights, confidence) for name, place, a, b in columns),
+    ]
 
 
 def _row(
-    metric: str, name: str, place: int | None, first: np.ndarray, other: np.ndarray, weights: np.ndarray,
+    metric: str, name: str, place: int | None, sides: tuple[np.ndarray, np.ndarray], weights: np.ndarray,
     confidence: float,
 ) -> Row:  # fmt: skip
+    first, other = sides
     differences = other - first
     known = ~np.isnan(differences)
-    n_patients = int(known.sum())
     better = rounded(differences) * METRICS[metric]
     interval = None
-    if n_patients > 1:
+    if known.sum() > 1:
         sums = np.where(known, differences, 0.0)[:, np.newaxis]
         resampled = bootstrap.resampled_means(sums, known[:, np.newaxis].astype(np.float64), weights)
         found = bootstrap.interval(resampled[:, 0], confidence)
         interval = None if found is None else (found[0], found[1])
     return Row(
-        metric, name, place, n_patients, *(_mean(values[known]) for values in (first, other, differences)), interval,
-        signed_rank_p(differences), None, leaning(differences * METRICS[metric]),
-        int((better > 0).sum()), int((better < 0).sum()), int((better == 0).sum()),
+        metric=metric, name=name, place=place, n_patients=int(known.sum()), first=_mean(first[known]),
+        other=_mean(other[known]), difference=_mean(differences[known]), interval=interval,
+        p=signed_rank_p(differences), p_holm=None, leaning=leaning(differences * METRICS[metric]),
+        wins=int((better > 0).sum()), losses=int((better < 0).sum()), ties=int((better == 0).sum()),
     )  # fmt: skip
 
 

@@ -43,13 +43,14 @@ def comparison_csv(comparison: Comparison) -> str:
 
 def _values(comparison: Comparison, pair: Pair, row: Row) -> list[object]:
     first = pair.matched.first
-    counts = [] if row.place is None else [*(pair.counts[row.place - 1].missed), *(pair.counts[row.place - 1].spurious)]
+    found = None if row.place is None else pair.counts[row.place - 1]
+    counts = [None] * 4 if found is None else [*found.missed, *found.spurious]
     return [
         row.metric, first.unit if row.metric == "hd95" else None,
         None if row.place is None else first.class_ids[row.place], row.name, comparison.first, pair.name,
         row.n_patients, row.first, row.other, row.difference, *(row.interval or (None, None)), comparison.confidence,
         row.p, row.p_holm, row.shown(comparison.alpha), row.wins, row.losses, row.ties, len(first.cases),
-        *(counts or [None] * 4),
+        *counts,
     ]  # fmt: skip
 
 

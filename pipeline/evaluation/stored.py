@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.data.layouts.text_files import read_json
 from pipeline.errors import ConfigError, DataError, Fault, raise_all
 from pipeline.evaluation.aggregation import FORMAT
-from pipeline.evaluation.case_table import read_case_table
+from pipeline.evaluation.case_table import MOST_BYTES, read_case_table
 
 __all__ = ["Source", "Stored", "find_evaluation", "read_evaluation"]
 
@@ -89,10 +89,18 @@ class Stored:
 
     def of(self, indices: Sequence[int]) -> Stored:
         """The same evaluation, of these cases alone and in this order."""
-        named = {key: tuple(getattr(self, key)[one] for one in indices) for key in ("cases", "scans", "patients")}
         rows = np.asarray(indices, dtype=np.intp)
-        arrays = {key: getattr(self, key)[rows] for key in ("reference", "predicted", "true", "hd95", "surface_dice")}
-        return replace(self, **named, **arrays)
+        return replace(
+            self,
+            cases=tuple(self.cases[one] for one in indices),
+            scans=tuple(self.scans[one] for one in indices),
+            patients=tuple(self.patients[one] for one in indices),
+            reference=self.reference[rows],
+            predicted=self.predicted[rows],
+            true=self.true[rows],
+            hd95=self.hd95[rows],
+            surface_dice=self.surface_dice[rows],
+        )
 
 
 def find_evaluation(path: Path) -> Source:
@@ -131,7 +139,7 @@ def read_evaluation(source: Source, name: str) -> Stored:
         Everything that is damaged in its files, or does not fit together.
     """
     path = source.folder / _SUMMARY
-    summary = read_json(path, _REMEDY)
+    summary = read_json(path, _REMEDY, MOST_BYTES)
     raise_all(_summary_faults(summary, path))
     classes = tuple(summary["classes"])
     table = read_case_table(source.folder / _CASES, classes, _REMEDY)
