@@ -99,7 +99,8 @@ class Shelf:
         if key == "predictions":
             home = self.stored.source.run or self.stored.source.folder
             names = [Path(named).name] if named is not None else [f"{case}{suffix}" for suffix in SUFFIXES]
-            yield from (home / "predictions" / name for name in names)
+            homes = (home, home.parent) if home.name.startswith("fold_") else (home,)  # folds share their run's
+            yield from (one / "predictions" / name for one in homes for name in names)
         elif case in self.cases and self.cases[case].label is not None:
             yield self.cases[case].label  # type: ignore[misc]
 

@@ -128,6 +128,7 @@ def test_metrics_that_one_lacks_or_measures_otherwise_are_left_out(draw_masks: M
 
 def test_distances_that_one_lacks_are_left_out_of_both(draw_masks: Make, store: Make) -> None:
     first, other = store("a", draw_masks(1)), store("b", draw_masks(2))
+    first = replace(first, hd95=first.hd95 + np.arange(18.0)[:, np.newaxis] ** 2)  # no two alike
     hd95 = other.hd95.copy()
     hd95[:3] = np.nan  # both cases of p0, and one of the first scan of p1
     pair = compare([match(first, replace(other, hd95=hd95))]).pairs[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -48,6 +49,16 @@ def test_no_line_of_the_terminal_is_too_wide(three: Comparison, width: int) -> N
     lines = comparison_table(three, width=width).splitlines()
     assert max(map(columns_of, lines)) <= width
     assert sum("W/L/T" in line for line in lines) > 6
+
+
+def test_counts_that_have_no_room_are_left_to_the_other_files(draw_masks: Make, store: Make) -> None:
+    first, other = store("a", draw_masks(1)), store("b", draw_masks(2))
+    found = compare([match(first, other)])
+    assert "missed  spur." in comparison_table(found)
+    counts = [replace(one, missed=(123456, 123456)) for one in found.pairs[0].counts]
+    text = comparison_table(replace(found, pairs=[replace(found.pairs[0], counts=counts)]))
+    assert "missed  spur." not in text
+    assert max(map(columns_of, text.splitlines())) <= 80
 
 
 def test_the_figures_stand_in_the_table(draw_masks: Make, store: Make) -> None:

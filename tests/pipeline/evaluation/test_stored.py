@@ -66,6 +66,28 @@ def test_counts_of_large_volumes_come_back(tmp_path: Path, folder: Path) -> None
     assert found.files == {}
 
 
+@pytest.mark.parametrize(("counts", "fits"), [
+    ("10,2,0.3333333333", True),  # both of the two
+    ("10,2,1", False),  # six voxels of two
+    ("10,2,0.4", False),
+    ("10,2,", False),
+    ("0,0,", True),
+    ("0,0,1", False),
+    ("0,2,0", True),
+])  # fmt: skip
+def test_a_dice_must_be_possible(folder: Path, counts: str, fits: bool) -> None:
+    rows = [f"x,x,x,{name},{counts}" for name in ("background", "bone", "rectum")]
+    head = "case,scan,patient,class,reference_voxels,predicted_voxels,dice_with_empty"
+    (folder / "cases.csv").write_text("\n".join([head, *rows]) + "\n")
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps({**summary, "n_cases": 1}))
+    if fits:
+        read(folder)
+        return
+    with pytest.raises(Faults, match="does not fit its voxels"):
+        read(folder)
+
+
 def test_where_an_evaluation_is_found(tmp_path: Path, folder: Path) -> None:
     assert find_evaluation(folder) == Source(folder, None)
     run = tmp_path / "runs" / "x" / "001"
