@@ -19,7 +19,7 @@ from pipeline.evaluation.aggregation import Evaluation
 from pipeline.evaluation.levels import FIGURES
 
 __all__ = ["CASE_COLUMNS", "PATIENT_COLUMNS", "SCAN_COLUMNS", "cases_csv", "failures_csv", "patients_csv", "scans_csv",
-           "summary_json", "terminal_table"]  # fmt: skip
+           "columns_of", "fitted", "summary_json", "terminal_table"]  # fmt: skip
 
 _SHARED = ("class_id", "class", *FIGURES, "outcome")
 CASE_COLUMNS = ("case", "scan", "patient", "slices", *_SHARED)
@@ -84,7 +84,7 @@ def terminal_table(evaluation: Evaluation, *, title: str, width: int = 80) -> st
     summary = evaluation.summary
     wide = width >= _WIDE
     percent = f"{100 * summary['bootstrap']['confidence']:g} % CI"
-    lines = [_fitted(text, width) for text in (title, _extent(summary))]
+    lines = [fitted(text, width) for text in (title, _extent(summary))]
     lines += _grid(summary, percent, width)
     notes = _notes(summary, percent, wide=wide)
     lines += ["", *(_note(term.ljust(max(map(len, notes))), text, width) for term, text in notes.items())]
@@ -101,7 +101,7 @@ class _Column:
 
     @property
     def width(self) -> int:
-        return max(map(_width, (self.head, self.mean, *self.cells)))
+        return max(map(columns_of, (self.head, self.mean, *self.cells)))
 
 
 def _grid(summary: Mapping[str, Any], percent: str, width: int) -> list[str]:
@@ -112,7 +112,7 @@ def _grid(summary: Mapping[str, Any], percent: str, width: int) -> list[str]:
     names = [*foreground, f"({background})"]
     widths = [column.width for column in columns]
     taken = sum(widths) + len(_GAP) * len(widths)
-    first = max(_CLASS_MIN, min(max(map(_width, (*names, _MEAN))), width - taken))
+    first = max(_CLASS_MIN, min(max(map(columns_of, (*names, _MEAN))), width - taken))
     rule = "─" * (first + taken)
     spanned = [
         text.center(sum(column.width for column in group) + len(_GAP) * (len(group) - 1))
@@ -243,12 +243,12 @@ def _note(term: str, text: str, width: int) -> str:
 
 
 def _line(name: str, cells: Sequence[str], first: int, widths: Sequence[int]) -> str:
-    name = _fitted(name, first)
-    padded = [" " * (width - _width(cell)) + cell for cell, width in zip(cells, widths, strict=True)]
-    return _GAP.join([name + " " * (first - _width(name)), *padded]).rstrip()
+    name = fitted(name, first)
+    padded = [" " * (width - columns_of(cell)) + cell for cell, width in zip(cells, widths, strict=True)]
+    return _GAP.join([name + " " * (first - columns_of(name)), *padded]).rstrip()
 
 
-def _width(text: str) -> int:
+def columns_of(text: str) -> int:
     """Columns that the text takes in a terminal: East Asian wide characters take two, combining marks none."""
     return sum(
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
@@ -256,11 +256,11 @@ def _width(text: str) -> int:
     )
 
 
-def _fitted(text: str, width: int) -> str:
+def fitted(text: str, width: int) -> str:
     """Put the text on one line, its end replaced by an ellipsis when it is too wide."""
     text = " ".join(text.split())
-    if _width(text) <= width:
+    if columns_of(text) <= width:
         return text
-    while _width(text) > width - 1:
+    while columns_of(text) > width - 1:
         text = text[:-1]
     return text.rstrip() + "…"

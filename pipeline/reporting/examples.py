@@ -13,7 +13,7 @@ from pipeline.data.cases import Case
 from pipeline.evaluation.confusion import slice_confusions
 from pipeline.evaluation.overlap import dice
 from pipeline.reporting.content import Example
-from transforms.nifti import ReadOptions, read_label, read_nifti
+from transforms.nifti import NiftiFile, ReadOptions, read_label, read_nifti
 from transforms.planes import orientation_of, plane_of
 
 
@@ -91,28 +91,52 @@ def load_slices(
     mask = read_nifti(prediction, replace(options, channels=1)).array
     assert case.label is not None
     label = read_label(case.label, options).array
-    stacks = [image.array, label, mask]
-    codes = orientation_of(image, options) if known_spacing else ""
-    plane, numbers = (0, 1), [case.slice]
-    if image.array.ndim == 3:
+    if image.array.ndim != 3:
+        return [slice_example(case.id, case.slice, image, (label, mask), classes, options, known_spacing)]
+    count = image.array.shape[plane_of(image, options).axis]
+    return [
+        slice_example(case.id, number, image, (label, mask), classes, options, known_spacing) for number in range(count)
+    ]
+
+
+def slice_example(
+    case: str, number: int | None, image: NiftiFile, masks: tuple[np.ndarray, np.ndarray], classes: Sequence[str],
+    options: ReadOptions, known_spacing: bool,
+) -> Example:  # fmt: skip
+    """A slice of an image with its masks.
+
+    Parameters
+    ----------
+    case
+        Its name.
+    number
+        Of the slice; a volume is cut there.
+    image
+        Of one channel: 2D, or a volume.
+    masks
+        Class ids of the reference and of the prediction, on the grid of the image.
+    classes
+        K class names.
+    options
+        How the image was read.
+    known_spacing
+        Whether its spacing and directions are to be believed.
+    """
+    plane, array, (label, mask) = (0, 1), image.array, masks
+    if array.ndim == 3:
         axis = plane_of(image, options).axis
         plane = tuple(other for other in range(3) if other != axis)  # type: ignore[assignment]
-        stacks = [np.moveaxis(array, axis, 0) for array in stacks]
-        numbers = list(range(len(stacks[0])))
-    else:
-        stacks = [array[np.newaxis] for array in stacks]
-    scores = dice(slice_confusions(stacks[1], stacks[2], len(classes), axis=0))
+        array, label, mask = (np.take(values, number, axis) for values in (array, label, mask))  # type: ignore[arg-type]
+    scores = dice(slice_confusions(label, mask, len(classes)))[0]
     spacing = (image.spacing_mm[plane[0]], image.spacing_mm[plane[1]]) if known_spacing else (1.0, 1.0)
-    return [
-        Example(
-            case=case.id,
-            slice=number,
-            image=pixels.astype(np.float32),
-            reference=reference,
-            prediction=predicted,
-            pixel_size=spacing,
-            axis_codes=(codes[plane[0]], codes[plane[1]]) if codes else None,
-            dice={name: None if np.isnan(one) else float(one) for name, one in zip(classes, row, strict=True)},
-        )
-        for number, pixels, reference, predicted, row in zip(numbers, *stacks, scores, strict=True)
-    ]
+    codes = orientation_of(image, options) if known_spacing else ""
+    return Example(
+        case=case,
+        slice=number,
+        image=array.astype(np.float32),
+        reference=label,
+        prediction=mask,
+        pixel_size=spacing,
+        axis_codes=(codes[plane[0]], codes[plane[1]]) if codes else None,
+        dice={name: None if np.isnan(score) else float(score) for name, score in zip(classes, scores, strict=True)},
+    )

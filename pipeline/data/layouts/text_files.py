@@ -11,7 +11,7 @@ from pipeline.errors import DataError
 MAX_BYTES = 50_000_000  # a table of some hundred thousand rows
 
 
-def read_text(path: Path, remedy: str) -> str:
+def read_text(path: Path, remedy: str, most_bytes: int = MAX_BYTES) -> str:
     """The text of a UTF-8 file, with or without a byte order mark.
 
     Parameters
@@ -20,6 +20,8 @@ def read_text(path: Path, remedy: str) -> str:
         The file.
     remedy
         What to do where there is none.
+    most_bytes
+        A larger file is refused before it is read.
 
     Raises
     ------
@@ -28,11 +30,11 @@ def read_text(path: Path, remedy: str) -> str:
     """
     try:
         size = path.stat().st_size
-        raw = path.read_bytes() if size <= MAX_BYTES else b""
+        raw = path.read_bytes() if size <= most_bytes else b""
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", where=str(path), remedy=remedy) from error
-    if size > MAX_BYTES:
-        raise DataError(f"{size} bytes is more than is read ({MAX_BYTES})", where=str(path), remedy="Is it that file?")
+    if size > most_bytes:
+        raise DataError(f"{size} bytes is more than is read ({most_bytes})", where=str(path), remedy="Is it that file?")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -40,7 +42,7 @@ def read_text(path: Path, remedy: str) -> str:
                         remedy="Save it as UTF-8") from error  # fmt: skip
 
 
-def read_json(path: Path, remedy: str) -> dict[str, Any]:
+def read_json(path: Path, remedy: str, most_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """A JSON object: plain values, no key twice.
 
     Raises
@@ -48,7 +50,7 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     DataError
         As `read_text`; for what is not JSON, is nested too deeply, names a key twice or is no object.
     """
-    text = read_text(path, remedy)
+    text = read_text(path, remedy, most_bytes)
     try:
         content = json.loads(text, object_pairs_hook=_object)
     except RecursionError as error:
