@@ -109,14 +109,14 @@ def read_cell(folder: Path) -> FinishedCell:
     parts = parts_of(folder)
     try:
         histories = [_rows(part / "history.csv") for part in parts]
-        summary = json.loads((folder / "evaluation" / "summary.json").read_text(encoding="utf-8"))
+        summary = _json(folder / "evaluation" / "summary.json")
         classes = tuple(summary["classes"][1:])
         return FinishedCell(
-            validation=_scores([part / VALIDATION / "scans.csv" for part in parts], classes),
-            test=_scores([folder / "evaluation" / "scans.csv"], classes),
+            validation=_scores([part / VALIDATION for part in parts], classes),
+            test=_scores([folder / "evaluation"], classes),
             prepared_dice=float(np.mean([_kept_dice(history) for history in histories])),
             summary=summary,
-            provenance=json.loads((folder / "provenance.json").read_text(encoding="utf-8")),
+            provenance=_json(folder / "provenance.json"),
             steps=sum(int(history[-1]["step"]) for history in histories),
         )
     except (OSError, ValueError, KeyError, IndexError) as error:
@@ -124,6 +124,10 @@ def read_cell(folder: Path) -> FinishedCell:
             f"a finished run whose files cannot be read ({type(error).__name__}: {error})", where=str(folder),
             remedy="Remove this folder, to have the run made anew",
         ) from error  # fmt: skip
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -136,11 +140,14 @@ def _kept_dice(history: Sequence[dict[str, str]]) -> float:
     return max(value for row in history if not math.isnan(value := float(row["validation_dice"] or "nan")))
 
 
-def _scores(paths: Sequence[Path], classes: tuple[str, ...]) -> ScanScores:
-    """The Dice of the scans in one table a fold."""
+def _scores(evaluations: Sequence[Path], classes: tuple[str, ...]) -> ScanScores:
+    """The Dice of the scans in the tables of one evaluation a fold."""
     found: dict[tuple[int, str, str], dict[str, float]] = {}
-    for unit, name, value in _values(paths):
+    for unit, name, value in _values([folder / "scans.csv" for folder in evaluations]):
         found.setdefault(unit, {})[name] = value
+    told = sum(_json(folder / "summary.json")["n_scans"] for folder in evaluations)
+    if len(found) != told:
+        raise ValueError(f"{len(found)} scans in the tables, and {told} in the summary")
     dice = [[by_class[name] for name in classes] for by_class in found.values()]
     return ScanScores(classes, tuple(found), np.array(dice, dtype=np.float64).reshape(len(found), len(classes)))
 

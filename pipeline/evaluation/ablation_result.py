@@ -129,7 +129,10 @@ class Ablation:
         return max(ranked, key=lambda pair: pair[0])[1] if len(ranked) > 1 else None
 
     def notes(self) -> list[str]:
-        """What is counted, and how far it can be trusted; the advice to choose by validation comes first."""
+        """What is counted, and how far it can be trusted; the advice to choose by validation comes first.
+
+        Nothing, as long as no cell is finished.
+        """
         return [CHOOSE, *self._of_figures(), *self._of_sides(), *self._of_runs(), *self.remarks] if self.done else []
 
     def _of_figures(self) -> Iterator[str]:
@@ -144,7 +147,7 @@ class Ablation:
             )
         drawn = self.resampling
         counts = {one.sides["test"].own.patients for one in self.figures}
-        few = " Rough with so few, and too narrow." if min(counts) < _FEW_PATIENTS else ""
+        few = " Rough with so few, and likely too narrow." if min(counts) < _FEW_PATIENTS else ""
         yield (
             f"Intervals hold {100 * drawn.confidence:g} % of {drawn.resamples} bootstrap resamples of the "
             f"{_numbers(counts)} test patients.{few}" if max(counts) > 1 else "One test patient: no interval."

@@ -7,12 +7,12 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline.evaluation.ablation import Figure, VariantFigures
+from pipeline.evaluation.ablation import SIDES, Figure
 from pipeline.evaluation.ablation_result import DONE, Ablation, CellOutcome
 from pipeline.reporting.ablation_table import signed, signed_interval
 from pipeline.reporting.wording import count, duration, gibibytes, interval, rate
 
-__all__ = ["ablation_csv", "ablation_markdown", "variant_table"]
+__all__ = ["ablation_csv", "ablation_markdown", "cost_table", "score_table"]
 
 
 def ablation_csv(ablation: Ablation) -> str:
@@ -54,26 +54,34 @@ def _field(value: str | int | float | None) -> str:
     return format(value, ".10g") if isinstance(value, float) else str(value)
 
 
-def variant_table(ablation: Ablation) -> tuple[list[str], list[list[str]]]:
-    """The head and the rows of a table of variants, as text: the page and the Markdown show the same."""
-    pooled = ablation.pools_seeds
-    differs = len(ablation.figures) > 1
+def score_table(ablation: Ablation) -> tuple[list[str], list[list[str]]]:
+    """The head and the rows, a variant each, of the table of Dice: validation first, then test."""
+    pooled, differs = ablation.pools_seeds, len(ablation.figures) > 1
     head = ["", "variant", *(["seeds"] if pooled else [])]
-    for side in ("validation", "test"):
+    for side in SIDES:
         head += [f"{side} Dice", *([f"{side} sd"] if pooled else []), f"{side} interval"]
         head += [f"{side}, less 1"] if differs else []
-    head += [*(f"{name}" for name in ablation.classes), "training", "steps", "memory"]
-    return head, [_variant_row(ablation, one, pooled=pooled, differs=differs) for one in ablation.figures]
+    rows = []
+    for one in ablation.figures:
+        row = [str(ablation.number(one.name)), one.name, *([str(len(one.seeds))] if pooled else [])]
+        for side in one.sides.values():
+            row += [rate(side.own.mean), *([rate(side.own.sd)] if pooled else []), interval(side.own.interval)]
+            row += [difference_text(side.difference)] if differs else []
+        rows.append(row)
+    return head, rows
 
 
-def _variant_row(ablation: Ablation, one: VariantFigures, *, pooled: bool, differs: bool) -> list[str]:
-    row = [str(ablation.number(one.name)), one.name, *([str(len(one.seeds))] if pooled else [])]
-    for side in one.sides.values():
-        row += [rate(side.own.mean), *([rate(side.own.sd)] if pooled else []), interval(side.own.interval)]
-        row += [difference_text(side.difference)] if differs else []
-    by_class = one.sides["test"].own.by_class
-    row += [rate(by_class.get(name)) for name in ablation.classes]
-    return [*row, duration(one.seconds), count(one.steps), gibibytes(one.memory)]
+def cost_table(ablation: Ablation) -> tuple[list[str], list[list[str]]]:
+    """The head and the rows, a variant each, of the table of test Dice by class, time, steps and memory."""
+    head = ["", "variant", *ablation.classes, "training", "steps", "memory"]
+    rows = []
+    for one in ablation.figures:
+        by_class = one.sides["test"].own.by_class
+        rows.append([
+            str(ablation.number(one.name)), one.name, *(rate(by_class.get(name)) for name in ablation.classes),
+            duration(one.seconds), count(one.steps), gibibytes(one.memory),
+        ])  # fmt: skip
+    return head, rows
 
 
 def difference_text(difference: Figure | None) -> str:
@@ -93,7 +101,9 @@ def ablation_markdown(ablation: Ablation) -> str:
     if states.count(DONE) < len(states):
         lines += [f"{states.count(DONE)} of {len(states)} runs are done.", ""]
     if ablation.figures:
-        lines += [*_tables(ablation), ""]
+        head, rows = cost_table(ablation)
+        named = [f"test Dice of {name}" if name in ablation.classes else name for name in head]
+        lines += [*_table(*score_table(ablation)), "", *_table(named, rows), ""]
     best = ablation.best
     if best is not None:
         mean = rate(best.sides["validation"].own.mean)
@@ -104,16 +114,6 @@ def ablation_markdown(ablation: Ablation) -> str:
         for cell in ablation.cells if cell.state != DONE
     ]  # fmt: skip
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _tables(ablation: Ablation) -> Iterator[str]:
-    """The figures; then classes and costs, which would make one table too wide."""
-    head, rows = variant_table(ablation)
-    split = len(head) - len(ablation.classes) - 3
-    yield from _table(head[:split], [row[:split] for row in rows])
-    yield ""
-    yield from _table([*head[:2], *(f"test Dice of {name}" for name in ablation.classes), *head[-3:]],
-                      [[*row[:2], *row[split:]] for row in rows])  # fmt: skip
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 import jinja2
 
-from pipeline.evaluation.ablation import SIDES
+from pipeline.evaluation.ablation import SIDES, VariantFigures
 from pipeline.evaluation.ablation_result import CHOOSE, DONE, Ablation, CellOutcome
-from pipeline.reporting.ablation_files import variant_table
+from pipeline.reporting.ablation_files import cost_table
+from pipeline.reporting.ablation_table import signed, signed_interval
 from pipeline.reporting.content import PHANTOM
 from pipeline.reporting.wording import count, duration, gibibytes, interval, rate, shortened
 from pipeline.runs import own_version
@@ -32,8 +33,7 @@ def ablation_page(ablation: Ablation) -> str:
         loader=jinja2.PackageLoader("pipeline.reporting"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    head, rows = variant_table(ablation) if ablation.figures else (["", ""], [])
-    split = max(2, len(head) - len(ablation.classes) - 3)
+    head, rows = cost_table(ablation)
     return environment.get_template("ablation.html.j2").render(
         ablation=ablation,
         phantom=PHANTOM,
@@ -42,8 +42,8 @@ def ablation_page(ablation: Ablation) -> str:
         done=sum(cell.state == DONE for cell in ablation.cells),
         best=_best(ablation),
         chart=_chart(ablation) if ablation.figures else None,
-        scores=(head[1:split], [row[1:split] for row in rows]),
-        costs=([head[1], *head[split:]], [[row[1], *row[split:]] for row in rows]),
+        scores=[_scores(ablation, one) for one in ablation.figures],
+        costs=(head[1:], [row[1:] for row in rows]),
         cells=[_cell(cell) for cell in ablation.cells],
         notes=ablation.notes()[1:],
     )
@@ -56,6 +56,18 @@ def _best(ablation: Ablation) -> dict[str, str] | None:
     own = {side: best.sides[side].own for side in SIDES}
     return {"name": best.name, "validation": rate(own["validation"].mean), "test": rate(own["test"].mean),
             "interval": interval(own["test"].interval)}  # fmt: skip
+
+
+def _scores(ablation: Ablation, one: VariantFigures) -> dict[str, Any]:
+    """A row of the table of scores: each cell a figure, and what stands under it."""
+    cells = []
+    for side in one.sides.values():
+        own, other = side.own, side.difference
+        spread = [f"sd {rate(own.sd)}"] if ablation.pools_seeds else []
+        cells.append((rate(own.mean), [*([interval(own.interval)] if own.interval else []), *spread]))
+        bounds = [signed_interval(other.interval)] if other is not None and other.interval else []
+        cells.append((signed(other and other.mean), bounds))
+    return {"number": ablation.number(one.name), "name": one.name, "seeds": len(one.seeds), "cells": cells}
 
 
 def _cell(cell: CellOutcome) -> dict[str, Any]:
