@@ -78,7 +78,9 @@ def write_cell() -> Callable[..., None]:
         rng, counts = np.random.default_rng(seed), []
         for patient in patients:
             for week in range(2):
-                confusion = rng.integers(1, 9, (1, len(classes), len(classes))) + skill * np.eye(len(classes), dtype=int)
+                confusion = rng.integers(1, 9, (1, len(classes), len(classes))) + skill * np.eye(
+                    len(classes), dtype=int
+                )
                 if patient == patients[0] and not week:
                     confusion[:, -1] = 0
                 names = f"{patient}_w{week}", f"w{week}", patient

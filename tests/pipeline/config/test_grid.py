@@ -67,8 +67,8 @@ def test_commas_by_hand(text: str, expected: list[str]) -> None:
 
 
 def test_all_that_is_wrong_is_told_at_once(faults_of: Faults) -> None:
-    varied = ["seed=0,1,1", "a", "b=[1,2", "c=1,,2", "d=1]", "e='x", "x=1,2", "x=3", "data.fold=0", "network.channels=1",
-              "network=UNet"]  # fmt: skip
+    wrong = ["seed=0,1,1", "a", "b=[1,2", "c=1,,2", "d=1]", "e='x"]
+    varied = [*wrong, "x=1,2", "x=3", "data.fold=0", "network.channels=1", "network=UNet"]
     found = [str(fault) for fault in faults_of(lambda: axes_of(varied, ["data.fold=1", "network.dropout=0.1"]))]
     for said in (
         "--vary seed: 1 stands there twice", "got 'a', expected key=value,value", "--vary b: a ']' is missing",
@@ -106,8 +106,19 @@ def test_the_product_by_hand() -> None:
     assert [cell.variant for cell in cells_of(axes_of(["seed=1,2"], []), [])] == ["(as it is)"] * 2
 
 
-KEYS = ["seed", "transforms", "transforms.prepare.2.spatial_size", "training.epochs", "other.epochs", "a.0", "b.0", "a b"]
-TEXTS = st.text(st.characters(exclude_characters=",[]{}'\"\n\r", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60)
+KEYS = [
+    "seed",
+    "transforms",
+    "transforms.prepare.2.spatial_size",
+    "training.epochs",
+    "other.epochs",
+    "a.0",
+    "b.0",
+    "a b",
+]
+TEXTS = st.text(
+    st.characters(exclude_characters=",[]{}'\"\n\r", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60
+)
 
 
 @given(

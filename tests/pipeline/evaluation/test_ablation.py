@@ -79,7 +79,9 @@ def test_figures_are_those_of_loops(n_seeds: int) -> None:
         assert own.sd == (None if n_seeds == 1 else pytest.approx(np.std(means, ddof=1)))
         assert own.mean == pytest.approx(np.mean(means)), "all seeds have the same scans"
         assert (own.patients, own.seeds) == (3, n_seeds)
-        assert own.by_class["a"] == pytest.approx(np.mean([row[0] for scores in seeds.values() for row in scores.values()]))
+        assert own.by_class["a"] == pytest.approx(
+            np.mean([row[0] for scores in seeds.values() for row in scores.values()])
+        )
         assert found.sides["validation"] == found.sides["test"]
     less = {
         seed: {unit: [b - a for a, b in zip(first[seed][unit], other[seed][unit], strict=True)] for unit in UNITS}
@@ -95,7 +97,9 @@ def test_a_difference_is_of_what_both_have() -> None:
     """Seed 1 of the second variant failed, and its seed 0 was tested on fewer scans: neither moves the difference."""
     first = {"0": drawn_scores(0), "1": drawn_scores(1)}
     shifted = {unit: [value + 0.125 for value in row] for unit, row in drawn_scores(0, UNITS[1:]).items()}
-    difference = compare([variant("one", first), variant("two", {"0": shifted})], RESAMPLING)[1].sides["test"].difference
+    difference = (
+        compare([variant("one", first), variant("two", {"0": shifted})], RESAMPLING)[1].sides["test"].difference
+    )
     assert difference is not None
     assert difference.mean == pytest.approx(0.125)
     assert difference.interval == pytest.approx((0.125, 0.125)), "paired: what differs between patients cancels out"
@@ -108,14 +112,22 @@ def test_nothing_in_common_is_no_difference() -> None:
     other_scans = variant("three", {"0": {(0, "q", "w"): [0.5, 0.5]}})
     other_classes = Variant("four", {"0": cell(drawn_scores(0), ("a", "c"))})
     found = compare([one, other_seed, other_scans, other_classes, Variant("five", {})], RESAMPLING)
-    assert [one.name for one in found] == ["one", "two", "three", "four"], "nothing is said of what has no finished cell"
+    assert [one.name for one in found] == ["one", "two", "three", "four"], (
+        "nothing is said of what has no finished cell"
+    )
     assert [one.sides["test"].difference for one in found[1:]] == [None, None, None]
     assert found[2].sides["test"].own.interval is None, "of one patient"
-    assert compare([Variant("one", {}), variant("two", {"0": drawn_scores(0)})], RESAMPLING)[0].sides["test"].difference is None
+    assert (
+        compare([Variant("one", {}), variant("two", {"0": drawn_scores(0)})], RESAMPLING)[0].sides["test"].difference
+        is None
+    )
 
 
 def test_costs_are_means_and_the_most() -> None:
-    cells = {"0": cell(drawn_scores(0)), "1": cell(drawn_scores(1), training_seconds=20.0, peak_memory_bytes=7, steps=8)}
+    cells = {
+        "0": cell(drawn_scores(0)),
+        "1": cell(drawn_scores(1), training_seconds=20.0, peak_memory_bytes=7, steps=8),
+    }
     (found,) = compare([Variant("one", cells)], RESAMPLING)
     assert (found.seconds, found.steps, found.memory) == (15.0, 7.5, 100)
 
