@@ -22,6 +22,7 @@ from pipeline.commands.ablation_plan import (
 from pipeline.commands.arguments import add_config_arguments, command_parser, guarded, how_to_go_on
 from pipeline.config.grid import Axis, Cell, axes_of, cells_of
 from pipeline.errors import EXIT_DONE, ConfigError, Interrupted
+from pipeline.reporting.wording import plural
 from pipeline.run_lock import sole_process
 
 EPILOG = """examples:
@@ -80,7 +81,7 @@ def _listing(cells: Sequence[Cell]) -> str:
     for number, cell in enumerate(cells, start=1):
         chosen = " ".join(f"--set {shlex.quote(f'{key}={value}')}" for key, value in cell.choices)
         lines += [f"{number:>4}  {cell.name}", f"      {chosen}"]
-    return "\n".join([*lines, f"{len(cells)} runs; every config was checked, and nothing was run."])
+    return "\n".join([*lines, f"{plural(len(cells), 'run')}; every config was checked, and nothing was run."])
 
 
 def _run(
@@ -91,7 +92,10 @@ def _run(
     from pipeline.commands.ablation_grid import Grid
 
     done = [one.cell.name for one in planned if is_done(folder / one.cell.name)]
-    print(f"{len(planned)} runs{f', {len(done)} of them done before' if done else ''} -> {folder}", file=sys.stderr)
+    print(
+        f"{plural(len(planned), 'run')}{f', {len(done)} of them done before' if done else ''} -> {folder}",
+        file=sys.stderr,
+    )
     for name in strange_folders(planned, folder):
         print(f"note: {name} lies in the folder, but is no run of this grid: it is in no table", file=sys.stderr)
     grid = Grid(arguments.config, planned, axes, folder, shown_command(command),

@@ -123,7 +123,7 @@ class Grid:
             if ended.code != EXIT_DONE:
                 return ended
             if self._listener.asked:
-                return Ended(EXIT_INTERRUPTED, f"stopped by {self._listener.asked}")
+                return Ended(EXIT_INTERRUPTED, self._listener.asked)
         return self._listener.run(validation_command(folder))
 
     def _write(self) -> None:

@@ -119,7 +119,7 @@ class Listener:
         if code == EXIT_DONE:
             return Ended(code)
         if code == EXIT_INTERRUPTED or (self.asked and code != EXIT_USER):
-            return Ended(EXIT_INTERRUPTED, f"stopped by {self.asked or 'a signal'}")
+            return Ended(EXIT_INTERRUPTED, self.asked or "a signal")
         if code == EXIT_USER:
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             return Ended(code, f"{errors[0]}{more}" if errors else "; ".join(last))

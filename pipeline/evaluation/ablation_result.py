@@ -36,7 +36,7 @@ class CellOutcome:
     state
         ``done``, ``failed``, ``stopped`` or ``not run yet``.
     reason
-        Why it failed; empty else.
+        Why it failed, or the signal that stopped it; empty else.
     finished
         Its figures, where it is done.
     """

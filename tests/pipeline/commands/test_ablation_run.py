@@ -29,7 +29,7 @@ def python(code: str) -> list[str]:
          Ended(1, "a defect of Slicewise: KeyError: 3; This is a defect")),
         ("os.kill(os.getpid(), signal.SIGKILL)", Ended(2, "killed by SIGKILL, perhaps for want of memory")),
         ("os.kill(os.getpid(), signal.SIGTERM)", Ended(2, "killed by SIGTERM")),
-        ("sys.exit(3)", Ended(3, "stopped by a signal")),
+        ("sys.exit(3)", Ended(3, "a signal")),
     ],
 )  # fmt: skip
 def test_how_it_ended(code: str, expected: Ended, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +65,7 @@ sys.exit(3)
     listener, sender = Listener(), threading.Thread(target=send)
     with listener.listening():
         sender.start()
-        assert listener.run(python(code)) == Ended(3, f"stopped by {sent}")
+        assert listener.run(python(code)) == Ended(3, f"{sent}")
     sender.join()
     assert (tmp_path / "got").read_text() == received and listener.asked == sent
     assert signal.getsignal(getattr(signal, sent)) == before
@@ -75,7 +75,7 @@ def test_what_came_before_a_process_started_reaches_it() -> None:
     listener = Listener()
     with listener.listening():
         signal.raise_signal(signal.SIGTERM)
-        assert listener.run(python("time.sleep(60)")) == Ended(3, "stopped by SIGTERM")
+        assert listener.run(python("time.sleep(60)")) == Ended(3, "SIGTERM")
 
 
 def test_a_run_that_finished_in_spite_of_a_signal_is_done_and_a_refused_one_is_refused() -> None:
@@ -84,7 +84,7 @@ def test_a_run_that_finished_in_spite_of_a_signal_is_done_and_a_refused_one_is_r
     ignoring = "print('error: x', file=sys.stderr); sys.exit({})"
     assert listener._ended(0, [], []) == Ended(0)
     assert listener._ended(2, ["x"], []) == Ended(2, "x")
-    assert listener._ended(-9, [], []) == Ended(3, "stopped by SIGTERM") == listener._ended(1, [], [ignoring])
+    assert listener._ended(-9, [], []) == Ended(3, "SIGTERM") == listener._ended(1, [], [ignoring])
 
 
 def test_commands() -> None:
