@@ -64,9 +64,9 @@ def score_table(ablation: Ablation) -> tuple[list[str], list[list[str]]]:
     rows = []
     for one in ablation.figures:
         row = [str(ablation.number(one.name)), one.name, *([str(len(one.seeds))] if pooled else [])]
-        for side in one.sides.values():
-            row += [rate(side.own.mean), *([rate(side.own.sd)] if pooled else []), interval(side.own.interval)]
-            row += [difference_text(side.difference)] if differs else []
+        for found in one.sides.values():
+            row += [rate(found.own.mean), *([rate(found.own.sd)] if pooled else []), interval(found.own.interval)]
+            row += [difference_text(found.difference)] if differs else []
         rows.append(row)
     return head, rows
 

@@ -66,7 +66,7 @@ def _scores(ablation: Ablation, one: VariantFigures) -> dict[str, Any]:
         spread = [f"sd {rate(own.sd)}"] if ablation.pools_seeds else []
         cells.append((rate(own.mean), [*([interval(own.interval)] if own.interval else []), *spread]))
         bounds = [signed_interval(other.interval)] if other is not None and other.interval else []
-        cells.append((signed(other and other.mean), bounds))
+        cells.append((signed(None if other is None else other.mean), bounds))
     return {"number": ablation.number(one.name), "name": one.name, "seeds": len(one.seeds), "cells": cells}
 
 

@@ -97,8 +97,9 @@ def _differences(ablation: Ablation, width: int) -> list[str]:
     columns = []
     for side in SIDES:
         found: list[Figure | None] = [one.sides[side].difference for one in ablation.figures]
-        columns.append(_Column(side, tuple(signed(one and one.mean) for one in found), ""))
-        columns.append(_Column(_percent(ablation), tuple(signed_interval(one and one.interval) for one in found), ""))
+        columns.append(_Column(side, tuple(signed(None if one is None else one.mean) for one in found)))
+        bounds = (None if one is None else one.interval for one in found)
+        columns.append(_Column(_percent(ablation), tuple(signed_interval(one) for one in bounds)))
     return _block(ablation, "less variant 1", columns, width)
 
 
