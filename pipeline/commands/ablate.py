@@ -24,6 +24,7 @@ from pipeline.config.grid import Axis, Cell, axes_of, cells_of
 from pipeline.errors import EXIT_DONE, ConfigError, Interrupted
 from pipeline.reporting.wording import plural
 from pipeline.run_lock import sole_process
+from pipeline.training.signals import interrupt_on_signals
 
 EPILOG = """examples:
   bin/ablate configs/hipmri.yaml --vary transforms=transforms/default.yaml,transforms/pad.yaml
@@ -67,12 +68,13 @@ def _ablate(arguments: argparse.Namespace, command: Sequence[str]) -> int:
         checked_configs(Path(arguments.config), cells)
         print(_listing(cells))
         return EXIT_DONE
-    planned = checked_cells(Path(arguments.config), cells, allow_stand_in=not arguments.no_stand_in)
-    folder = grid_folder(planned, arguments.out, resume=arguments.resume)
-    with sole_process(folder):
-        kept_cells(planned, folder)
-        write_grid(folder, arguments.config, axes, arguments.overrides, planned)
-        return _run(arguments, command, axes, planned, folder)
+    with interrupt_on_signals():  # until there are runs to pass them on to
+        planned = checked_cells(Path(arguments.config), cells, allow_stand_in=not arguments.no_stand_in)
+        folder = grid_folder(planned, arguments.out, resume=arguments.resume)
+        with sole_process(folder):
+            kept_cells(planned, folder)
+            write_grid(folder, arguments.config, axes, arguments.overrides, planned)
+            return _run(arguments, command, axes, planned, folder)
 
 
 def _listing(cells: Sequence[Cell]) -> str:
@@ -92,10 +94,8 @@ def _run(
     from pipeline.commands.ablation_grid import Grid
 
     done = [one.cell.name for one in planned if is_done(folder / one.cell.name)]
-    print(
-        f"{plural(len(planned), 'run')}{f', {len(done)} of them done before' if done else ''} -> {folder}",
-        file=sys.stderr,
-    )
+    before = f", {len(done)} of them done before" if done else ""
+    print(f"{plural(len(planned), 'run')}{before} -> {folder}", file=sys.stderr)
     for name in strange_folders(planned, folder):
         print(f"note: {name} lies in the folder, but is no run of this grid: it is in no table", file=sys.stderr)
     grid = Grid(arguments.config, planned, axes, folder, shown_command(command),
