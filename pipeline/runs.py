@@ -52,7 +52,7 @@ def create_run_folder(project_root: Path, name: str, out: Path | None = None) ->
                                   remedy="Name a new one, or go on with the run in it by --resume")  # fmt: skip
             folder = out.resolve()
         else:
-            folder = _next_numbered(project_root / "runs" / name)
+            folder = next_numbered(project_root / "runs" / name)
         for part in PARTS:
             (folder / part).mkdir(exist_ok=True)
         write_text(folder / "log.txt", "")
@@ -121,7 +121,8 @@ def existing_run_folder(project_root: Path, name: str, out: Path | None = None) 
     return folder
 
 
-def _next_numbered(parent: Path) -> Path:
+def next_numbered(parent: Path) -> Path:
+    """Make the next of the folders ``001``, ``002`` ... in a folder, which ``latest`` points to then."""
     parent.mkdir(parents=True, exist_ok=True)
     while True:
         taken = [int(path.name) for path in parent.iterdir() if re.fullmatch(r"\d{3,}", path.name)]

@@ -204,7 +204,7 @@ def test_what_is_imported_is_required() -> None:
 @pytest.mark.parametrize(
     "module",
     ["pipeline.errors", "pipeline.environment", *(f"pipeline.commands.{name}" for name in (
-        "run_pipeline", "check", "evaluate", "predict", "compare"
+        "run_pipeline", "check", "evaluate", "predict", "compare", "ablate"
     ))],
 )  # fmt: skip
 def test_a_light_module_stays_light(module: str) -> None:
