@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from pipeline.data.reading import read_options
 from pipeline.data.splitting.splits import is_given, split_cases
 from pipeline.errors import ConfigError, Fault, raise_all
 from pipeline.progress import stage
+from pipeline.terminal import tell
 from transforms.nifti import ReadOptions
 
 
@@ -128,11 +128,10 @@ def _stand_in(config: Config, overrides: Sequence[str], allowed: bool) -> Config
     path = (named_in if named_in.is_file() else config.path).parent / data.stand_in
     if not path.is_file():
         raise ConfigError(f"no such config: {path}", where=config.where("data", "stand_in"))
-    print(
+    tell(
         f"{message}\n\n"
         f"*** PHANTOM: until then, {path} runs in its place, on synthetic images made by equations.\n"
-        "*** Its figures say nothing about patients. With --no-stand-in, this command stops here.\n",
-        file=sys.stderr,
+        "*** Its figures say nothing about patients. With --no-stand-in, this command stops here.\n"
     )
     return load_config(path, overrides)
 

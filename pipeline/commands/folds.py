@@ -25,6 +25,8 @@ from pipeline.evaluation.distances import DISTANCES, CaseDistances
 from pipeline.inference.choosing import Choices, rules_of
 from pipeline.inference.model_file import read_choices, write_model_file
 from pipeline.inference.writing import mask_path
+from pipeline.reporting.tracking.figures import test_figures
+from pipeline.reporting.tracking.trackers import NO_TRACKERS, Trackers
 from pipeline.runs import RunLog, create_fold_folder, write_text
 from pipeline.training.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
 from pipeline.training.parallel import ALONE, Ranks
@@ -58,7 +60,7 @@ class Trained:
 
 def train_and_test(
     intake: Intake, folder: Path, predictions: Path, device: torch.device, log: RunLog, *, resume: bool, name: str = "",
-    ranks: Ranks = ALONE,
+    ranks: Ranks = ALONE, trackers: Trackers = NO_TRACKERS,
 ) -> Trained:  # fmt: skip
     """Prepare, train, predict the test cases and count them.
 
@@ -80,6 +82,8 @@ def train_and_test(
         Of the fold, where its progress is shown.
     ranks
         The processes that do it together; the first one writes.
+    trackers
+        Are told of the training, and not of the test.
 
     Raises
     ------
@@ -94,7 +98,10 @@ def train_and_test(
     if ranks.is_first:
         check_test_crop(intake)
     banks = _banks(intake, of_fold, log, ranks)
-    state = train(intake, network, banks, folder, device, log, resume=resume, name=f"train{of_fold}", ranks=ranks)
+    state = train(
+        intake, network, banks, folder, device, log, resume=resume, name=f"train{of_fold}", ranks=ranks,
+        trackers=trackers,
+    )  # fmt: skip
     chosen = ranks.from_first(
         lambda: post_processing(intake, network, device, folder, log.say, name=f"choose{of_fold}", resume=resume)
     )
@@ -136,8 +143,9 @@ def _rules(settings: Settings, chosen: Choices | None) -> dict[int, PostprocessR
 
 
 def train_folds(
-    intake: Intake, folder: Path, device: torch.device, log: RunLog, *, resume: bool, ranks: Ranks = ALONE
-) -> list[Trained]:
+    intake: Intake, folder: Path, device: torch.device, log: RunLog, *, resume: bool, ranks: Ranks = ALONE,
+    trackers: Trackers = NO_TRACKERS,
+) -> list[Trained]:  # fmt: skip
     """`train_and_test` for every fold, each from the config's seed; their masks come together in one folder.
 
     A fold's checkpoints, history, log and evaluation are in ``fold_<number>/`` of the run's folder.
@@ -151,11 +159,16 @@ def train_folds(
         where = ranks.from_first(lambda: create_fold_folder(folder, number, config_text))  # noqa: B023
         own_log = RunLog(where / ranks.log_name, log, name)
         own_log.say(side_text(part))
+        own_trackers = trackers.fold(number, where, config_text)
         trained = train_and_test(
-            part, where, folder / "predictions", device, own_log, resume=resume, name=name, ranks=ranks
+            part, where, folder / "predictions", device, own_log, resume=resume, name=name, ranks=ranks,
+            trackers=own_trackers,
         )  # fmt: skip
         if ranks.is_first:
-            write_evaluation(score(trained.counts, part, folder / "predictions"), where / "evaluation")
+            evaluation = score(trained.counts, part, folder / "predictions")
+            write_evaluation(evaluation, where / "evaluation")
+            own_trackers.results(test_figures(evaluation.summary))
+            own_trackers.close(finished=True)
         results.append(trained)
         gc.collect()  # a fold's slices and network are gone before the next one's come
         if device.type == "cuda":

@@ -24,6 +24,8 @@ from pipeline.reporting.content import FoldContent, ReportContent
 from pipeline.reporting.examples import choose_cases, load_example
 from pipeline.reporting.plots import save_plots
 from pipeline.reporting.report import render_report
+from pipeline.reporting.tracking.figures import test_figures
+from pipeline.reporting.tracking.trackers import NO_TRACKERS, Trackers
 from pipeline.runs import provenance, write_json, write_text
 from pipeline.training.augment_cost import per_sample_cost
 
@@ -33,6 +35,7 @@ _CHECKOUT = Path(__file__).parents[2]  # where bin/ is
 def conclude(
     intake: Intake, trained: Sequence[Trained], folder: Path,
     *, command: Sequence[str], device: str, started: float, resumed: bool, processes: int = 1,
+    trackers: Trackers = NO_TRACKERS,
 ) -> str:  # fmt: skip
     """Evaluate the counted test cases, of all folds together, and write everything a run ends with.
 
@@ -44,6 +47,7 @@ def conclude(
     dataset, settings, root = intake.dataset, intake.settings, intake.dataset.config.project_root
     evaluation = _evaluation(intake, trained, folder)
     write_evaluation(evaluation, folder / "evaluation")
+    trackers.results(test_figures(evaluation.summary))
     source = provenance(
         command, seed=settings.seed, device=device, started=started,
         dataset={"fingerprint": intake.fingerprint, "cases": len(intake.facts), "synthetic": dataset.synthetic,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from pipeline.evaluation.ranking import rank_correlations, ranking_lines
 from pipeline.evaluation.scoring import Failure, Score, same_classes, score_pairs
 from pipeline.progress import stage
 from pipeline.runs import provenance, write_json, write_text
+from pipeline.terminal import result, tell
 
 __all__ = ["Scoring", "clear_results", "prepare_results", "say_unpaired", "score_and_write"]
 
@@ -112,7 +112,7 @@ def say_unpaired(pairs: Pairs) -> None:
     for what, names in told.items():
         if names:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            print(f"warning: {len(names)} {what}: {', '.join(names[:_SHOWN])}{more}", file=sys.stderr)
+            tell(f"warning: {len(names)} {what}: {', '.join(names[:_SHOWN])}{more}")
 
 
 def score_and_write(job: Scoring) -> list[Fault]:
@@ -128,10 +128,10 @@ def score_and_write(job: Scoring) -> list[Fault]:
         if job.reviews:
             evaluation.summary["review"] = _ranking(job, evaluation)
         _write(job.out, evaluation, _provenance(job, scores, failures))
-        print(_table(evaluation, job, failures))
+        result(_table(evaluation, job, failures))
     if failures:
         line = f"{len(failures)} of {len(results)} cases could not be scored; see {job.out / 'failures.csv'}"
-        print(line, file=sys.stderr)
+        tell(f"warning: {line}")
     return [fault for _, fault in told]
 
 

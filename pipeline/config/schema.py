@@ -5,28 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Strict, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from pipeline.config.report_settings import ReportSettings
 from pipeline.config.safe_names import UNSAFE_NAME
-
-# Strict, because a config that says "5" or 1 where a number or a truth value is meant is a slip to be told.
-Int = Annotated[int, Strict()]
-Float = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-Bool = Annotated[bool, Strict()]
-Text = Annotated[str, Strict(), Field(min_length=1)]
-Count = Annotated[Int, Field(ge=1)]
-Fraction = Annotated[Float, Field(ge=0, lt=1)]
-Target = dict[str, Any]  # {_target_: Name, parameter: value, ...}; its names are checked by config.targets
+from pipeline.config.section import Bool, Count, Float, Fraction, Int, Section, Target, Text
 
 PLANES = ("sagittal", "coronal", "axial")  # what the axes of a volume in RAS orientation are cut into
 LONGEST_NAME = 100  # of the 255 bytes that a file's name may have
 TAGS = ("<a mapping>", "<a word>")  # of a key that takes either: pydantic puts them into the paths of its errors
-
-
-class Section(BaseModel):
-    """A mapping of the config: no key but the ones named, nothing changed afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 def _safe_name(name: str) -> str:
@@ -254,7 +241,7 @@ class InferenceSettings(Section):
     blend: Literal["gaussian", "constant"] = "gaussian"
     batch_size: Count = 32
     mirror: tuple[int, ...] | Literal["trained"] = ()
-    postprocess: Postprocess = {}
+    postprocess: Postprocess = Field({})
 
     @field_validator("mirror", mode="before")
     @classmethod
@@ -272,13 +259,6 @@ class EvaluationSettings(Section):
     resamples: Annotated[Int, Field(ge=100, le=100_000)] = 2000
     confidence: Annotated[Float, Field(gt=0.5, lt=1)] = 0.95
     tolerance_mm: Annotated[Float, Field(ge=0)] = 2.0
-
-
-class ReportSettings(Section):
-    """What the report shows."""
-
-    title: Text | None = None
-    case: Text | None = None
 
 
 class Settings(Section):

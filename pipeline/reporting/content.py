@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.data.statistics import SideStatistics
 
-__all__ = ["PHANTOM", "Example", "FoldContent", "ReportContent"]
+__all__ = ["PHANTOM", "Example", "FoldContent", "ReportContent", "TrainingContent"]
 
 PHANTOM = "PHANTOM — synthetic images, not patients"  # stands wherever synthetic data could be taken for patients
 _OPPOSITE = {"R": "LR", "L": "LR", "A": "AP", "P": "AP", "S": "SI", "I": "SI"}
@@ -83,6 +83,26 @@ class FoldContent:
 
 
 @dataclass(frozen=True, eq=False)
+class TrainingContent:
+    """What the curves of one network's training show.
+
+    Parameters
+    ----------
+    name, classes, synthetic, history, best_epoch
+        As in `ReportContent`.
+    running
+        Whether more epochs are to come.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    synthetic: bool
+    history: list[dict[str, Any]]
+    best_epoch: int
+    running: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class ReportContent:
     """All that the plots and the report show.
 
@@ -148,6 +168,11 @@ class ReportContent:
     provenance: dict[str, Any]
     repeat: str
     folds: tuple[FoldContent, ...] = ()
+
+    @property
+    def training(self) -> TrainingContent:
+        """The training of a single network."""
+        return TrainingContent(self.name, self.classes, self.synthetic, self.history, self.best_epoch)
 
     def __post_init__(self) -> None:
         if not self.examples or len(self.examples) != len(self.captions):

@@ -1,0 +1,41 @@
+"""What a config may say of what is shown of a run."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from pydantic import field_validator
+
+from pipeline.config.section import Section, Text
+
+__all__ = ["ReportSettings", "TrackerName"]
+
+TrackerName = Literal["tensorboard", "mlflow"]
+_KNOWN = get_args(TrackerName)
+
+
+class ReportSettings(Section):
+    """What the report shows, and who else is told."""
+
+    title: Text | None = None
+    case: Text | None = None
+    tracker: Literal["none", "tensorboard", "mlflow"] | tuple[TrackerName, ...] = "none"
+
+    @field_validator("tracker", mode="before")
+    @classmethod
+    def _known_trackers(cls, value: Any) -> Any:
+        if value == "none" or value in _KNOWN:
+            return value
+        named = list(value) if isinstance(value, (list, tuple)) else []
+        if not named or any(name not in _KNOWN for name in named):
+            raise ValueError(f"got {value!r:.60}, expected none, {', '.join(_KNOWN)}, or a list of them")
+        if len(set(named)) < len(named):
+            raise ValueError(f"got {value!r:.60}, which names a tracker twice")
+        return tuple(named)
+
+    @property
+    def trackers(self) -> tuple[TrackerName, ...]:
+        """The trackers by their names; none of them where none is wanted."""
+        if self.tracker == "none":
+            return ()
+        return (self.tracker,) if isinstance(self.tracker, str) else self.tracker
