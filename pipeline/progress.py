@@ -13,7 +13,8 @@ from pipeline.terminal import columns, is_quiet, say, writing_through
 
 _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_BETWEEN_DRAWINGS = 0.2
-_NAME, _SHORTEST_BAR = 18, 6  # columns
+_NAME, _SCREEN = 18, 80  # columns
+_LEAST_BAR, _LEAST_CRAMPED_BAR = 12, 4
 
 
 class Progress:
@@ -96,15 +97,19 @@ class Progress:
 
     def _bar_format(self) -> str:
         """Name, share, bar, count, rate, time left, and the last of the figures, as many as there is room for."""
-        bounded = self.share is not None or bool(self.total)
-        head = "{desc} {percentage:3.0f}%|{bar}| " if bounded else "{desc} "
-        room = (columns(sys.stderr) or 80) - max(_NAME, len(self.name)) - len("  100%|| ") - _SHORTEST_BAR
+        wide = columns(sys.stderr) or _SCREEN
+        bar = max(_LEAST_BAR, (wide - 60) // 2)
+        room = wide - max(_NAME, len(self.name)) - len(" 100%|| ")
         figures = list(self.figures.items())
         while True:
             tail = ", ".join([*self._facts(bool(figures)), *(f"{name} {value}" for name, value in _spaced(figures))])
-            if len(tail) <= room or not figures:
-                return head + tail.replace("{", "{{").replace("}", "}}")
+            if len(tail) + bar <= room or not figures:
+                break
             del figures[0]
+        bar = max(_LEAST_CRAMPED_BAR, min(bar, room - len(tail)))
+        bounded = self.share is not None or bool(self.total)
+        head = f"{{desc}} {{percentage:3.0f}}%|{{bar:{bar}}}| " if bounded else "{desc} "
+        return head + tail.replace("{", "{{").replace("}", "}}")
 
     def _facts(self, with_figures: bool) -> list[str]:
         """What is done, how fast, and how long it will still take, or took."""

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, TextIO
 
-__all__ = ["Voice", "columns", "detail", "has_colour", "is_quiet", "painted", "result", "say", "speaking", "tell",
-           "width_of", "writing_through"]  # fmt: skip
+__all__ = ["Voice", "columns", "detail", "has_colour", "is_quiet", "painted", "painter", "result", "say", "speaking",
+           "tell", "width_of", "writing_through"]  # fmt: skip
 
 Voice = Literal["quiet", "normal", "verbose"]
 _STYLES = {"error": "1;31", "warning": "33", "heading": "1", "muted": "2"}
@@ -43,6 +43,11 @@ def has_colour(stream: TextIO, environment: Mapping[str, str] = os.environ) -> b
 def painted(text: str, style: str, stream: TextIO) -> str:
     """A text as ``error``, ``warning``, ``heading`` or ``muted``, where the stream has colours."""
     return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if has_colour(stream) else text
+
+
+def painter(stream: TextIO) -> Callable[[str, str], str]:
+    """`painted` for one stream: of a text and a style."""
+    return lambda text, style: painted(text, style, stream)
 
 
 def columns(stream: TextIO) -> int | None:

@@ -15,6 +15,7 @@ from pipeline.data.reading import read_options
 from pipeline.data.splitting.splits import is_given, split_cases
 from pipeline.errors import ConfigError, Fault, raise_all
 from pipeline.progress import stage
+from pipeline.reporting.tracking.choice import check_trackers
 from pipeline.terminal import tell
 from transforms.nifti import ReadOptions
 
@@ -62,7 +63,9 @@ def open_dataset(path: Path, overrides: Sequence[str], *, allow_stand_in: bool =
     Fault
         Everything that is wrong with the config, the folders or a split that is given.
     """
-    return find_dataset(load_config(path, overrides), overrides, allow_stand_in=allow_stand_in)
+    config = load_config(path, overrides)
+    check_trackers(config)  # before a phantom is made
+    return find_dataset(config, overrides, allow_stand_in=allow_stand_in)
 
 
 def find_dataset(

@@ -25,7 +25,7 @@ from pipeline.evaluation.distances import DISTANCES, CaseDistances
 from pipeline.inference.choosing import Choices, rules_of
 from pipeline.inference.model_file import read_choices, write_model_file
 from pipeline.inference.writing import mask_path
-from pipeline.reporting.tracking.figures import test_figures
+from pipeline.reporting.tracking.figures import final_figures
 from pipeline.reporting.tracking.trackers import NO_TRACKERS, Trackers
 from pipeline.runs import RunLog, create_fold_folder, write_text
 from pipeline.training.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
@@ -68,14 +68,10 @@ def train_and_test(
     ----------
     intake
         Of the whole run, or of one fold.
-    folder
-        Of the run or of the fold; its ``checkpoints/`` exists.
-    predictions
-        The folder of the masks.
-    device
-        To train and predict on.
-    log
-        Of the run or of the fold.
+    folder, predictions
+        Of the run or of the fold, where ``checkpoints/`` exists; of the masks.
+    device, log
+        To train and predict on; of the run or of the fold.
     resume
         Whether to go on from what is in the folder: a network that was tested is not trained again.
     name
@@ -106,13 +102,18 @@ def train_and_test(
         lambda: post_processing(intake, network, device, folder, log.say, name=f"choose{of_fold}", resume=resume)
     )
     if ranks.is_first:
-        dataset = intake.dataset
-        write_model_file(folder, dataset.config, dataset.cases, intake.facts, intake.split.train, chosen)
+        _write_model(intake, folder, chosen)
     rules = _rules(intake.settings, chosen)
     counts = predict_and_count(intake, network, device, predictions, log.say, f"predict{of_fold}", rules, ranks)
     if ranks.is_first:
         save_checkpoint(folder / "checkpoints" / _COUNTS, {"counts": [_plain(one) for one in counts]})
     return Trained(intake, state, counts, chosen)
+
+
+def _write_model(intake: Intake, folder: Path, chosen: Choices | None) -> None:
+    """What `bin/predict` needs to know beside the weights."""
+    dataset = intake.dataset
+    write_model_file(folder, dataset.config, dataset.cases, intake.facts, intake.split.train, chosen)
 
 
 def _before(intake: Intake, folder: Path, log: RunLog, ranks: Ranks, *, resume: bool) -> Trained | None:
@@ -167,7 +168,7 @@ def train_folds(
         if ranks.is_first:
             evaluation = score(trained.counts, part, folder / "predictions")
             write_evaluation(evaluation, where / "evaluation")
-            own_trackers.results(test_figures(evaluation.summary))
+            own_trackers.results(final_figures(evaluation.summary))
             own_trackers.close(finished=True)
         results.append(trained)
         gc.collect()  # a fold's slices and network are gone before the next one's come

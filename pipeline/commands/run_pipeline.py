@@ -25,7 +25,7 @@ from pipeline.config.printed import printed_text
 from pipeline.config.resolved import differing_keys, resolved_text
 from pipeline.data.splitting.splits import split_folds
 from pipeline.errors import EXIT_DONE, EXIT_USER, ConfigError, Elsewhere, Fault, Interrupted
-from pipeline.reporting.tracking.choice import check_trackers, opened_trackers
+from pipeline.reporting.tracking.choice import opened_trackers
 from pipeline.reporting.tracking.trackers import NO_TRACKERS, Trackers
 from pipeline.run_lock import sole_process
 from pipeline.runs import RunLog, create_run_folder, discard_untrained, existing_run_folder, write_text
@@ -124,7 +124,6 @@ def _trackers(ranks: Ranks, dataset: Dataset, log: RunLog) -> AbstractContextMan
 def _opened(arguments: argparse.Namespace) -> tuple[Dataset, Path]:
     """The dataset and the run's folder."""
     dataset = open_dataset(Path(arguments.config), arguments.overrides, allow_stand_in=not arguments.no_stand_in)
-    check_trackers(dataset.config)
     split_folds(dataset.config, dataset.cases)  # what is wrong with the patients is told before any file is read
     return dataset, _folder(dataset, arguments)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from pipeline.evaluation.ranking import rank_correlations, ranking_lines
 from pipeline.evaluation.scoring import Failure, Score, same_classes, score_pairs
 from pipeline.progress import stage
 from pipeline.runs import provenance, write_json, write_text
-from pipeline.terminal import result, tell
+from pipeline.terminal import painter, result, tell
 
 __all__ = ["Scoring", "clear_results", "prepare_results", "say_unpaired", "score_and_write"]
 
@@ -183,7 +184,8 @@ def _write(out: Path, evaluation: Evaluation, source: Mapping[str, object]) -> N
 
 def _table(evaluation: Evaluation, job: Scoring, failures: Sequence[Failure]) -> str:
     width = min(max(shutil.get_terminal_size((_WIDTHS[1], 24)).columns, _WIDTHS[0]), _WIDTHS[1])
-    lines = [tables.terminal_table(evaluation, title=f"{job.predictions} against {job.labels}", width=width)]
+    title = f"{job.predictions} against {job.labels}"
+    lines = [tables.terminal_table(evaluation, title=title, width=width, paint=painter(sys.stdout))]
     summary, naming = evaluation.summary, job.plan.naming
     if "review" in summary:
         lines[0] += "\n\n" + "\n".join(ranking_lines(summary["review"], job.plan.confidence))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["epoch_figures", "test_figures"]
+__all__ = ["epoch_figures", "final_figures"]
 
 _LEVELS = ("slice", "scan", "patient")
 _METRICS = ("dice", "hd95", "surface_dice")
@@ -43,7 +43,7 @@ def epoch_figures(row: Mapping[str, Any]) -> dict[str, float]:
     return figures
 
 
-def test_figures(summary: Mapping[str, Any]) -> dict[str, float]:
+def final_figures(summary: Mapping[str, Any]) -> dict[str, float]:
     """The means over the test cases, per slice, scan and patient, of the foreground and of each class in it.
 
     Parameters
