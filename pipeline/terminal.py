@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Literal, TextIO
 
 __all__ = ["Voice", "columns", "detail", "has_colour", "is_quiet", "painted", "painter", "result", "say", "speaking",
-           "tell", "width_of", "writing_through"]  # fmt: skip
+           "tell", "width_of", "wrapped", "writing_through"]  # fmt: skip
 
 Voice = Literal["quiet", "normal", "verbose"]
 _STYLES = {"error": "1;31", "warning": "33", "heading": "1", "muted": "2"}
@@ -69,6 +69,17 @@ def width_of(text: str) -> int:
     )
 
 
+def wrapped(line: str, wide: int | None, indent: str = "  ") -> list[str]:
+    """A line for a terminal of so many columns (None: no terminal), broken between words: no path is ever broken.
+
+    >>> wrapped("error: /data/a.nii.gz: is empty", 20), wrapped("error: it is empty", None)
+    (['error:', '  /data/a.nii.gz: is', '  empty'], ['error: it is empty'])
+    """
+    if wide is None or width_of(line) <= wide:
+        return [line]
+    return textwrap.wrap(line, wide, break_long_words=False, break_on_hyphens=False, subsequent_indent=indent)
+
+
 @contextmanager
 def speaking(voice: Voice) -> Iterator[None]:
     """Say as much as was asked for: ``quiet``, ``normal`` or ``verbose``."""
@@ -120,19 +131,12 @@ def _write(text: str, style: str = "") -> None:
     stream = sys.stderr
     wide = columns(stream)
     for line in text.split("\n"):
-        for place, part in enumerate(_wrapped(line, wide)):
+        for place, part in enumerate(wrapped(line, wide)):
             shown = painted(part, style, stream) if style else part if place else _marked(part, stream)
             if _Saying.through is None:
                 print(shown, file=stream, flush=True)
             else:
                 _Saying.through(shown)
-
-
-def _wrapped(line: str, wide: int | None) -> list[str]:
-    """A line for a terminal, broken between words: no path and no name is ever broken."""
-    if wide is None or width_of(line) <= wide:
-        return [line]
-    return textwrap.wrap(line, wide, break_long_words=False, break_on_hyphens=False, subsequent_indent="  ")
 
 
 def _marked(line: str, stream: TextIO) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from pydantic import field_validator
 
 from pipeline.config.section import Section, Text
+from pipeline.config.suggestions import nearest
 
 __all__ = ["ReportSettings", "TrackerName"]
 
@@ -28,7 +29,10 @@ class ReportSettings(Section):
             return value
         named = list(value) if isinstance(value, (list, tuple)) else []
         if not named or any(name not in _KNOWN for name in named):
-            raise ValueError(f"got {value!r:.60}, expected none, {', '.join(_KNOWN)}, or a list of them")
+            strange = next((name for name in named or [value] if name not in _KNOWN), value)
+            meant = nearest(strange, _KNOWN) if isinstance(strange, str) else None
+            more = f"; the nearest known name is {meant!r}" if meant else ""
+            raise ValueError(f"got {value!r:.60}, expected none, {', '.join(_KNOWN)}, or a list of them{more}")
         if len(set(named)) < len(named):
             raise ValueError(f"got {value!r:.60}, which names a tracker twice")
         return tuple(named)

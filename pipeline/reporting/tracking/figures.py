@@ -31,7 +31,7 @@ def epoch_figures(row: Mapping[str, Any]) -> dict[str, float]:
     >>> epoch_figures({"epoch": 1, "train_loss": 0.5, "validation_dice": 0.8, "dice_bone": math.nan})
     {'training/loss': 0.5, 'validation/dice': 0.8}
     """
-    figures = {}
+    figures: dict[str, float] = {}
     for column, value in row.items():
         if column == "epoch" or not math.isfinite(value):
             continue

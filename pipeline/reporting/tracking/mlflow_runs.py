@@ -74,7 +74,7 @@ class MlflowRun:
     ) -> None:
         self._note = folder / "checkpoints" / "mlflow.json"
         self._experiment, self._run_name, self._settings, self._parent = experiment, run_name, settings, parent
-        self._store = parent._store if parent else folder / "mlflow"
+        self._store: Path = parent._store if parent else folder / "mlflow"
         self._uri = os.environ.get(_URI) or ""  # none: the database in the run's folder
         self._client: MlflowClient | None = None
         self._run_id = ""
