@@ -20,6 +20,7 @@ from typing import Any
 
 from pipeline.errors import ConfigError, RunError
 from pipeline.run_content import PARTS, UNFINISHED, is_unborn, never_trained
+from pipeline.terminal import detail, say
 
 _PACKAGES = ("torch", "monai", "numpy", "nibabel", "scikit-image", "scipy", "matplotlib", "pydantic")
 _LEAST_FREE_BYTES = 100_000_000
@@ -195,11 +196,23 @@ class RunLog:
 
     def say(self, line: str) -> None:
         """Add a line, and show it."""
-        self(line)
-        print(f"{self.name}: {line}" if self.name else line, file=sys.stderr)
+        self._add(line)
+        mark = "warning: " if line.startswith("warning: ") else ""  # stays in front: it says what kind of line it is
+        say(f"{mark}{self.name}: {line.removeprefix(mark)}" if self.name else line)
 
     def __call__(self, line: str) -> None:
-        """Add a line, without showing it; each is flushed at once, so that a crash leaves what led to it.
+        """Add a line, and show it only where everything is to be shown.
+
+        Raises
+        ------
+        RunError
+            When it cannot be written.
+        """
+        self._add(line)
+        detail(f"{self.name}: {line}" if self.name else line)
+
+    def _add(self, line: str) -> None:
+        """Add a line; each is flushed at once, so that a crash leaves what led to it.
 
         Raises
         ------
@@ -213,7 +226,7 @@ class RunLog:
             raise RunError(f"cannot be written ({error.strerror})", where=str(self.path),
                            remedy="Free some space, or mend the folder's rights") from error  # fmt: skip
         if self.within is not None:
-            self.within(f"{self.name}: {line}")
+            self.within._add(f"{self.name}: {line}")
 
 
 def provenance(

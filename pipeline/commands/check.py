@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.commands.arguments import add_config_arguments, command_parser, guarded
+from pipeline.commands.arguments import add_config_arguments, add_voice_arguments, command_parser, guarded, voice_of
 from pipeline.config.suggestions import suggestion
 from pipeline.config.targets import network_names
 from pipeline.errors import ConfigError
@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "bin/check", "What is wrong with a config, its dataset or its chain, before any run.", EPILOG
     )
     add_config_arguments(parser)
+    add_voice_arguments(parser)
     parser.add_argument("--case", metavar="ID", help="the case to trace; else one that shows most classes")
     parser.add_argument("--plot", metavar="PNG", help="also draw the traced case, step by step, into this file")
     parser.add_argument("--json", action="store_true", help="print one JSON value for machines, and nothing else")
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--no-stand-in", action="store_true", help="do not go over to a phantom when data are missing")
     arguments = parser.parse_args(argv)
-    return guarded(lambda: _check(arguments), show_traceback=arguments.traceback)
+    return guarded(lambda: _check(arguments), show_traceback=arguments.traceback, voice=voice_of(arguments))
 
 
 class _Reference(argparse.Action):

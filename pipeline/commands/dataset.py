@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ from pipeline.data.reading import read_options
 from pipeline.data.splitting.splits import is_given, split_cases
 from pipeline.errors import ConfigError, Fault, raise_all
 from pipeline.progress import stage
+from pipeline.reporting.tracking.choice import check_trackers
+from pipeline.terminal import tell
 from transforms.nifti import ReadOptions
 
 
@@ -64,7 +65,9 @@ def open_dataset(path: Path, overrides: Sequence[str], *, allow_stand_in: bool =
     Fault
         Everything that is wrong with the config, the folders or a split that is given.
     """
-    return find_dataset(load_config(path, overrides), overrides, allow_stand_in=allow_stand_in)
+    config = load_config(path, overrides)
+    check_trackers(config)  # before a phantom is made
+    return find_dataset(config, overrides, allow_stand_in=allow_stand_in)
 
 
 def find_dataset(
@@ -130,11 +133,10 @@ def _stand_in(config: Config, overrides: Sequence[str], allowed: bool) -> Config
     path = (named_in if named_in.is_file() else config.path).parent / data.stand_in
     if not path.is_file():
         raise ConfigError(f"no such config: {path}", where=config.where("data", "stand_in"))
-    print(
+    tell(
         f"{message}\n\n"
         f"*** PHANTOM: until then, {path} runs in its place, on synthetic images made by equations.\n"
-        "*** Its figures say nothing about patients. With --no-stand-in, this command stops here.\n",
-        file=sys.stderr,
+        "*** Its figures say nothing about patients. With --no-stand-in, this command stops here.\n"
     )
     return load_config(path, overrides)
 

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from pipeline.commands.arguments import command_parser, guarded
+from pipeline.commands.arguments import add_voice_arguments, command_parser, guarded, voice_of
 from pipeline.commands.predict import add_model_arguments, run_stoppable, shard_from
 from pipeline.errors import EXIT_DONE, ConfigError, Fault, Interrupted, raise_all
+from pipeline.terminal import tell
 from pipeline.training.signals import interrupt_on_signals
 
 EPILOG = """examples:
@@ -38,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = _parser().parse_args(argv)
     command = ["bin/evaluate", *(sys.argv[1:] if argv is None else argv)]
-    return guarded(lambda: _evaluate(arguments, command), show_traceback=arguments.traceback)
+    return guarded(
+        lambda: _evaluate(arguments, command), show_traceback=arguments.traceback, voice=voice_of(arguments)
+    )  # fmt: skip
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a CPU, at most 8)")
     parser.add_argument("--replace", action="store_true", help="replace the results that are in --out")
     add_model_arguments(parser)
+    add_voice_arguments(parser)
     return parser
 
 
@@ -153,7 +157,7 @@ def _of_run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
     if arguments.replace:  # they speak of masks that may be replaced
         clear_results(arguments.out)
     outcome = run_stoppable(job, command)
-    print(closing_line(job, outcome), file=sys.stderr)
+    tell(closing_line(job, outcome))
     write_reviews(arguments.out, job, outcome)
     failed = [(one.case, fault) for one in outcome.failed for fault in one.faults]
     if arguments.labels is None:

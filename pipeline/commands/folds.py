@@ -25,6 +25,8 @@ from pipeline.evaluation.distances import DISTANCES, CaseDistances
 from pipeline.inference.choosing import Choices, rules_of
 from pipeline.inference.model_file import read_choices, write_model_file
 from pipeline.inference.writing import mask_path
+from pipeline.reporting.tracking.figures import final_figures
+from pipeline.reporting.tracking.trackers import NO_TRACKERS, Trackers
 from pipeline.runs import RunLog, create_fold_folder, write_text
 from pipeline.training.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
 from pipeline.training.parallel import ALONE, Ranks
@@ -58,7 +60,7 @@ class Trained:
 
 def train_and_test(
     intake: Intake, folder: Path, predictions: Path, device: torch.device, log: RunLog, *, resume: bool, name: str = "",
-    ranks: Ranks = ALONE,
+    ranks: Ranks = ALONE, trackers: Trackers = NO_TRACKERS,
 ) -> Trained:  # fmt: skip
     """Prepare, train, predict the test cases and count them.
 
@@ -66,20 +68,18 @@ def train_and_test(
     ----------
     intake
         Of the whole run, or of one fold.
-    folder
-        Of the run or of the fold; its ``checkpoints/`` exists.
-    predictions
-        The folder of the masks.
-    device
-        To train and predict on.
-    log
-        Of the run or of the fold.
+    folder, predictions
+        Of the run or of the fold, where ``checkpoints/`` exists; of the masks.
+    device, log
+        To train and predict on; of the run or of the fold.
     resume
         Whether to go on from what is in the folder: a network that was tested is not trained again.
     name
         Of the fold, where its progress is shown.
     ranks
         The processes that do it together; the first one writes.
+    trackers
+        Are told of the training, and not of the test.
 
     Raises
     ------
@@ -94,18 +94,26 @@ def train_and_test(
     if ranks.is_first:
         check_test_crop(intake)
     banks = _banks(intake, of_fold, log, ranks)
-    state = train(intake, network, banks, folder, device, log, resume=resume, name=f"train{of_fold}", ranks=ranks)
+    state = train(
+        intake, network, banks, folder, device, log, resume=resume, name=f"train{of_fold}", ranks=ranks,
+        trackers=trackers,
+    )  # fmt: skip
     chosen = ranks.from_first(
         lambda: post_processing(intake, network, device, folder, log.say, name=f"choose{of_fold}", resume=resume)
     )
     if ranks.is_first:
-        dataset = intake.dataset
-        write_model_file(folder, dataset.config, dataset.cases, intake.facts, intake.split.train, chosen)
+        _write_model(intake, folder, chosen)
     rules = _rules(intake.settings, chosen)
     counts = predict_and_count(intake, network, device, predictions, log.say, f"predict{of_fold}", rules, ranks)
     if ranks.is_first:
         save_checkpoint(folder / "checkpoints" / _COUNTS, {"counts": [_plain(one) for one in counts]})
     return Trained(intake, state, counts, chosen)
+
+
+def _write_model(intake: Intake, folder: Path, chosen: Choices | None) -> None:
+    """What `bin/predict` needs to know beside the weights."""
+    dataset = intake.dataset
+    write_model_file(folder, dataset.config, dataset.cases, intake.facts, intake.split.train, chosen)
 
 
 def _before(intake: Intake, folder: Path, log: RunLog, ranks: Ranks, *, resume: bool) -> Trained | None:
@@ -136,8 +144,9 @@ def _rules(settings: Settings, chosen: Choices | None) -> dict[int, PostprocessR
 
 
 def train_folds(
-    intake: Intake, folder: Path, device: torch.device, log: RunLog, *, resume: bool, ranks: Ranks = ALONE
-) -> list[Trained]:
+    intake: Intake, folder: Path, device: torch.device, log: RunLog, *, resume: bool, ranks: Ranks = ALONE,
+    trackers: Trackers = NO_TRACKERS,
+) -> list[Trained]:  # fmt: skip
     """`train_and_test` for every fold, each from the config's seed; their masks come together in one folder.
 
     A fold's checkpoints, history, log and evaluation are in ``fold_<number>/`` of the run's folder.
@@ -151,11 +160,16 @@ def train_folds(
         where = ranks.from_first(lambda: create_fold_folder(folder, number, config_text))  # noqa: B023
         own_log = RunLog(where / ranks.log_name, log, name)
         own_log.say(side_text(part))
+        own_trackers = trackers.fold(number, where, config_text)
         trained = train_and_test(
-            part, where, folder / "predictions", device, own_log, resume=resume, name=name, ranks=ranks
+            part, where, folder / "predictions", device, own_log, resume=resume, name=name, ranks=ranks,
+            trackers=own_trackers,
         )  # fmt: skip
         if ranks.is_first:
-            write_evaluation(score(trained.counts, part, folder / "predictions"), where / "evaluation")
+            evaluation = score(trained.counts, part, folder / "predictions")
+            write_evaluation(evaluation, where / "evaluation")
+            own_trackers.results(final_figures(evaluation.summary))
+            own_trackers.close(finished=True)
         results.append(trained)
         gc.collect()  # a fold's slices and network are gone before the next one's come
         if device.type == "cuda":

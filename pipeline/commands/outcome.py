@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,10 @@ from pipeline.reporting.content import FoldContent, ReportContent
 from pipeline.reporting.examples import choose_cases, load_example
 from pipeline.reporting.plots import save_plots
 from pipeline.reporting.report import render_report
+from pipeline.reporting.tracking.figures import final_figures
+from pipeline.reporting.tracking.trackers import NO_TRACKERS, Trackers
 from pipeline.runs import provenance, write_json, write_text
+from pipeline.terminal import painter
 from pipeline.training.augment_cost import per_sample_cost
 
 _CHECKOUT = Path(__file__).parents[2]  # where bin/ is
@@ -36,6 +40,7 @@ _CHECKOUT = Path(__file__).parents[2]  # where bin/ is
 def conclude(
     intake: Intake, trained: Sequence[Trained], folder: Path,
     *, command: Sequence[str], device: str, started: float, resumed: bool, processes: int = 1,
+    trackers: Trackers = NO_TRACKERS,
 ) -> str:  # fmt: skip
     """Evaluate the counted test cases, of all folds together, and write everything a run ends with.
 
@@ -47,6 +52,7 @@ def conclude(
     dataset, settings, root = intake.dataset, intake.settings, intake.dataset.config.project_root
     evaluation = _evaluation(intake, trained, folder)
     write_evaluation(evaluation, folder / "evaluation")
+    trackers.results(final_figures(evaluation.summary))
     source = provenance(
         command, seed=settings.seed, device=device, started=started,
         dataset={"fingerprint": intake.fingerprint, "cases": len(intake.facts), "synthetic": dataset.synthetic,
@@ -70,7 +76,7 @@ def conclude(
         progress.advance()
     marked = " | PHANTOM: synthetic images, not patients" if dataset.synthetic else ""
     tested = f"Dice over {len(intake.folds)} folds" if intake.folds else "Dice on the test cases"
-    table = tables.terminal_table(evaluation, title=f"{dataset.name}: {tested}{marked}")
+    table = tables.terminal_table(evaluation, title=f"{dataset.name}: {tested}{marked}", paint=painter(sys.stdout))
     if not intake.folds:
         return table
     return f"{table}\n\n{folds.fold_table(evaluation.summary['folds'], settings.data.classes)}"

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.commands.arguments import command_parser, guarded
+from pipeline.commands.arguments import add_voice_arguments, command_parser, guarded, voice_of
 from pipeline.errors import EXIT_DONE, ConfigError, Interrupted, raise_all
+from pipeline.terminal import tell
 from pipeline.training.signals import interrupt_on_signals
 
 if TYPE_CHECKING:  # NumPy and what reads the files come with them: not for --help
@@ -37,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = _parser().parse_args(argv)
     command = ["bin/predict", *(sys.argv[1:] if argv is None else argv)]
-    return guarded(lambda: _predict(arguments, command), show_traceback=arguments.traceback)
+    return guarded(
+        lambda: _predict(arguments, command), show_traceback=arguments.traceback, voice=voice_of(arguments)
+    )  # fmt: skip
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
                         "WORLD_SIZE where torchrun sets them")  # fmt: skip
     parser.add_argument("--replace", action="store_true", help="replace masks in --out that are not this model's")
     add_model_arguments(parser)
+    add_voice_arguments(parser)
     return parser
 
 
@@ -81,7 +85,7 @@ def _predict(arguments: argparse.Namespace, command: Sequence[str]) -> int:
     write_failures(arguments.out, [(one.case, fault) for one in outcome.failed for fault in one.faults])
     write_reviews(arguments.out, job, outcome)
     _write_provenance(arguments, command, job, outcome, started)
-    print(closing_line(job, outcome), file=sys.stderr)
+    tell(closing_line(job, outcome))
     raise_all(fault for one in outcome.failed for fault in one.faults)
     return EXIT_DONE
 

@@ -8,7 +8,6 @@ import io
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from pipeline.inference.ledger import Ledger, Sources, sources_of, writable
 from pipeline.inference.trained import Model, find_model
 from pipeline.inference.writing import Form, mask_path, probabilities_path
 from pipeline.runs import write_text
+from pipeline.terminal import tell
 from pipeline.threads import wait_briefly
 from pipeline.training.signals import hold_signals
 
@@ -172,7 +172,7 @@ def run_job(job: Job) -> Outcome:
         At a signal; what was predicted until then is kept, and known.
     """
     if job.review and job.model.without_ranges:
-        print(_without_ranges(job), file=sys.stderr)
+        tell(_without_ranges(job))
     index, count = job.shard
     ledger = Ledger(job.masks, f"{index}-of-{count}")
     try:

@@ -7,10 +7,17 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from pipeline.commands.arguments import add_config_arguments, command_parser, guarded, how_to_go_on
+from pipeline.commands.arguments import (
+    add_config_arguments,
+    add_voice_arguments,
+    command_parser,
+    guarded,
+    how_to_go_on,
+    voice_of,
+)
 from pipeline.commands.dataset import Dataset, open_dataset
 from pipeline.config.load import load_config
 from pipeline.config.notes import plugin_notes
@@ -18,8 +25,11 @@ from pipeline.config.printed import printed_text
 from pipeline.config.resolved import differing_keys, resolved_text
 from pipeline.data.splitting.splits import split_folds
 from pipeline.errors import EXIT_DONE, EXIT_USER, ConfigError, Elsewhere, Fault, Interrupted
+from pipeline.reporting.tracking.choice import opened_trackers
+from pipeline.reporting.tracking.trackers import NO_TRACKERS, Trackers
 from pipeline.run_lock import sole_process
 from pipeline.runs import RunLog, create_run_folder, discard_untrained, existing_run_folder, write_text
+from pipeline.terminal import result, say
 from pipeline.training.parallel import Ranks
 from pipeline.training.signals import hold_signals, interrupt_on_signals
 
@@ -37,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parser = command_parser("bin/run_pipeline", "Train, test and report a 2D network from one YAML file.", EPILOG)
     add_config_arguments(parser)
+    add_voice_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder; else runs/<name>/<number>")
     parser.add_argument(
         "--resume", action="store_true", help="go on with the newest run of this config, or that in --out"
@@ -46,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     command = ["bin/run_pipeline", *(sys.argv[1:] if argv is None else argv)]
     hint = f"bin/check {shlex.quote(arguments.config)}, with the same --set, tells all that is wrong at once."
-    return guarded(lambda: _run(arguments, command), show_traceback=arguments.traceback, hint=hint)
+    return guarded(
+        lambda: _run(arguments, command), show_traceback=arguments.traceback, hint=hint, voice=voice_of(arguments)
+    )  # fmt: skip
 
 
 def _run(arguments: argparse.Namespace, command: Sequence[str]) -> int:
@@ -75,7 +88,7 @@ def _run_with(
         folders.append(folder)
         with sole_process(folder) if ranks.is_first else nullcontext():
             table = _work(ranks, dataset, folder, command, started, resume=arguments.resume)
-    print(f"\n{table}\n\nReport: {folder / 'report.html'}")
+    result(f"\n{table}\n\nReport: {folder / 'report.html'}")
     return EXIT_DONE
 
 
@@ -85,9 +98,10 @@ def _work(
     """All that is done in the run's folder; gives the table for the terminal."""
     log = RunLog(folder / ranks.log_name)
     log(f"started: {shlex.join(command)}")
-    print(f"{dataset.name}: {len(dataset.cases)} cases -> {folder}", file=sys.stderr)
+    say(f"{dataset.name}: {len(dataset.cases)} cases -> {folder}")
     try:
-        table = _stages(ranks, dataset, folder, log, command, started, resume=resume)
+        with _trackers(ranks, dataset, log) as trackers:
+            table = _stages(ranks, dataset, folder, log, command, started, trackers, resume=resume)
     except (Interrupted, KeyboardInterrupt) as stop:
         name = str(stop) or "SIGINT"
         log(f"stopped by {name}")
@@ -100,6 +114,13 @@ def _work(
     return table
 
 
+def _trackers(ranks: Ranks, dataset: Dataset, log: RunLog) -> AbstractContextManager[Trackers]:
+    """What the first process tells how it goes, beside its own log."""
+    if not ranks.is_first:
+        return nullcontext(NO_TRACKERS)
+    return opened_trackers(dataset.config, f"{dataset.name}/{log.path.parent.name}", log)
+
+
 def _opened(arguments: argparse.Namespace) -> tuple[Dataset, Path]:
     """The dataset and the run's folder."""
     dataset = open_dataset(Path(arguments.config), arguments.overrides, allow_stand_in=not arguments.no_stand_in)
@@ -108,8 +129,9 @@ def _opened(arguments: argparse.Namespace) -> tuple[Dataset, Path]:
 
 
 def _stages(
-    ranks: Ranks, dataset: Dataset, folder: Path, log: RunLog, command: Sequence[str], started: float, *, resume: bool
-) -> str:
+    ranks: Ranks, dataset: Dataset, folder: Path, log: RunLog, command: Sequence[str], started: float,
+    trackers: Trackers, *, resume: bool,
+) -> str:  # fmt: skip
     """From the files to the report; gives the table for the terminal."""
     # From here on PyTorch and MONAI are needed, which take seconds to import.
     with hold_signals():
@@ -134,14 +156,15 @@ def _stages(
     if ranks.is_first:
         keep_to_data(folder, intake, resume=resume)
     if folds:
-        trained = train_folds(intake, folder, device, log, resume=resume, ranks=ranks)
+        trained = train_folds(intake, folder, device, log, resume=resume, ranks=ranks, trackers=trackers)
     else:
-        trained = [train_and_test(intake, folder, folder / "predictions", device, log, resume=resume, ranks=ranks)]
+        masks = folder / "predictions"
+        trained = [train_and_test(intake, folder, masks, device, log, resume=resume, ranks=ranks, trackers=trackers)]
     table = ""
     if ranks.is_first:
         table = conclude(
             intake, trained, folder, command=command, device=describe(device), started=started, resumed=resume,
-            processes=ranks.count,
+            processes=ranks.count, trackers=trackers,
         )  # fmt: skip
     ranks.wait()  # for the first one: it may fail yet
     return table

@@ -20,6 +20,7 @@ from pipeline.evaluation.ranking import rank_correlations, ranking_lines
 from pipeline.evaluation.scoring import Failure, Score, same_classes, score_pairs
 from pipeline.progress import stage
 from pipeline.runs import provenance, write_json, write_text
+from pipeline.terminal import painter, result, tell
 
 __all__ = ["Scoring", "clear_results", "prepare_results", "say_unpaired", "score_and_write"]
 
@@ -112,7 +113,7 @@ def say_unpaired(pairs: Pairs) -> None:
     for what, names in told.items():
         if names:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            print(f"warning: {len(names)} {what}: {', '.join(names[:_SHOWN])}{more}", file=sys.stderr)
+            tell(f"warning: {len(names)} {what}: {', '.join(names[:_SHOWN])}{more}")
 
 
 def score_and_write(job: Scoring) -> list[Fault]:
@@ -128,10 +129,10 @@ def score_and_write(job: Scoring) -> list[Fault]:
         if job.reviews:
             evaluation.summary["review"] = _ranking(job, evaluation)
         _write(job.out, evaluation, _provenance(job, scores, failures))
-        print(_table(evaluation, job, failures))
+        result(_table(evaluation, job, failures))
     if failures:
         line = f"{len(failures)} of {len(results)} cases could not be scored; see {job.out / 'failures.csv'}"
-        print(line, file=sys.stderr)
+        tell(f"warning: {line}")
     return [fault for _, fault in told]
 
 
@@ -183,7 +184,8 @@ def _write(out: Path, evaluation: Evaluation, source: Mapping[str, object]) -> N
 
 def _table(evaluation: Evaluation, job: Scoring, failures: Sequence[Failure]) -> str:
     width = min(max(shutil.get_terminal_size((_WIDTHS[1], 24)).columns, _WIDTHS[0]), _WIDTHS[1])
-    lines = [tables.terminal_table(evaluation, title=f"{job.predictions} against {job.labels}", width=width)]
+    title = f"{job.predictions} against {job.labels}"
+    lines = [tables.terminal_table(evaluation, title=title, width=width, paint=painter(sys.stdout))]
     summary, naming = evaluation.summary, job.plan.naming
     if "review" in summary:
         lines[0] += "\n\n" + "\n".join(ranking_lines(summary["review"], job.plan.confidence))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from pipeline.data.cases import listing
 from pipeline.errors import ConfigError, DataError, Fault, raise_all
 from pipeline.evaluation.masks import Rules
 from pipeline.evaluation.pairing import Naming, Pairs, hipmri_slices
+from pipeline.terminal import tell
 
 _MOST_CLASSES = 255
 _LONGEST_SHOWN = 60
@@ -77,9 +77,8 @@ def without_spacing(plan: Plan, pairs: Pairs) -> Plan:
     """Count in pixels, and say so, where every file bears the name of a 2D slice of HipMRI."""
     if not plan.rules.knows_spacing or not hipmri_slices(pairs):
         return plan
-    print("warning: these are HipMRI's 2D slices by their names, whose affine is undocumented: distances and the "
-          "tolerance are in pixels; where the spacing is known, --config with data.spacing_mm gives mm",
-          file=sys.stderr)  # fmt: skip
+    tell("warning: these are HipMRI's 2D slices by their names, whose affine is undocumented: distances and the "
+         "tolerance are in pixels; where the spacing is known, --config with data.spacing_mm gives mm")  # fmt: skip
     return replace(plan, rules=replace(plan.rules, knows_spacing=False))
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import nn
 from pipeline.commands.counting import CountingRules, PredictedCase, count_cases
 from pipeline.commands.dataset import Dataset
 from pipeline.commands.intake import Intake
+from pipeline.commands.watching import Watch
 from pipeline.config.prediction import mirror_axes
 from pipeline.config.schema import PostprocessRule
 from pipeline.data.caching.caches import check_memory, prepared_slices
@@ -34,8 +34,9 @@ from pipeline.inference.scans import ScanPredictor
 from pipeline.inference.writing import mask_path
 from pipeline.networks.build import build_network
 from pipeline.networks.fold import folded
-from pipeline.progress import stage
-from pipeline.runs import RunLog, write_bytes, write_json, write_text
+from pipeline.progress import Progress, stage
+from pipeline.reporting.tracking.trackers import NO_TRACKERS, Trackers
+from pipeline.runs import RunLog, write_bytes, write_json
 from pipeline.training.augment_cost import per_sample_cost
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.loop import Trainer, TrainingState
@@ -143,9 +144,11 @@ def network_for(dataset: Dataset, device: torch.device) -> nn.Module:
 
 def train(
     intake: Intake, network: nn.Module, banks: dict[str, Slices], folder: Path, device: torch.device, log: RunLog,
-    *, resume: bool, name: str = "train", ranks: Ranks = ALONE,
+    *, resume: bool, name: str = "train", ranks: Ranks = ALONE, trackers: Trackers = NO_TRACKERS,
 ) -> TrainingState:  # fmt: skip
     """Train; the network ends, in every process, with the weights that were best on the validation patients.
+
+    The first process shows how it goes, see `Watch`, and tells the trackers.
 
     Raises
     ------
@@ -163,18 +166,15 @@ def train(
         trainer.resume()
         log(f"resumed at step {trainer.state.step}")
 
-    def keep_history() -> None:
-        if ranks.is_first:
-            write_history(folder, trainer.state.history)
-
-    slices_per_step = len(banks["train"]) / trainer.steps_per_epoch
-    total = None if trainer.budget_seconds is not None else round(trainer.total_steps * slices_per_step)
-    before = round(trainer.state.step * slices_per_step)
-    with stop_on_signals() as stop, stage(name, total, "slices", before) as progress:
-        state = trainer.fit(progress, stop, log, keep_history)
+    watch = Watch(intake.dataset, folder, log, trackers) if ranks.is_first else None
+    if watch is not None:
+        watch.begin(trainer.state)
+    with stop_on_signals() as stop, _training_stage(name, trainer, len(banks["train"])) as progress:
+        state = trainer.fit(progress, stop, log, lambda: watch.epoch(trainer.state) if watch else None)
         if asked := trainer.clock.agree(stop):  # it came during the last step or its validation
             raise Interrupted(f"{asked} at the end of the training")
-    keep_history()
+    if watch is not None:
+        watch.end(state)
     cost = per_sample_cost(settings.transforms.augment, state.history)
     if cost is not None:
         log(f"note: {cost}")
@@ -183,14 +183,13 @@ def train(
     return state
 
 
-def write_history(folder: Path, history: Sequence[dict[str, Any]]) -> None:
-    """``history.csv``: one row an epoch."""
-    columns = list(dict.fromkeys(name for row in history for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    write_text(folder / "history.csv", text.getvalue())
+def _training_stage(name: str, trainer: Trainer, slices: int) -> AbstractContextManager[Progress]:
+    """A stage of slices; where a budget of time ends the training, it shows how much of that is used."""
+    slices_per_step = slices / trainer.steps_per_epoch
+    before = round(trainer.state.step * slices_per_step)
+    if trainer.budget_seconds is not None:
+        return stage(name, None, "slices", before, trainer.state.seconds / trainer.budget_seconds)
+    return stage(name, round(trainer.total_steps * slices_per_step), "slices", before)
 
 
 def predictor_for(

@@ -25,6 +25,7 @@ from pipeline.config.fields import (
     safe_name,
 )
 from pipeline.config.inference_settings import TAGS, InferenceSettings, PostprocessRule
+from pipeline.config.report_settings import ReportSettings
 from pipeline.config.training_settings import TrainingSettings, parse_budget
 
 __all__ = [
@@ -79,15 +80,6 @@ class EvaluationSettings(Section):
     """Of its intervals."""
     tolerance_mm: Annotated[Float, Field(ge=0)] = 2.0
     """Of the surface Dice, in mm (in pixels where the spacing is not known)."""
-
-
-class ReportSettings(Section):
-    """What the report shows."""
-
-    title: Text | None = None
-    """`null`: the run's name."""
-    case: Text | None = None
-    """The test case to show first; `null`: the one that shows most classes."""
 
 
 class Settings(Section):

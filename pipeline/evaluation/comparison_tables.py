@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 
 from pipeline.evaluation.comparison import Comparison, Pair
 from pipeline.evaluation.differences import Row
-from pipeline.evaluation.tables import columns_of, fitted
+from pipeline.evaluation.tables import fitted
 from pipeline.evaluation.verdicts import left_out, letter, signed, verdict
+from pipeline.terminal import width_of
 
 __all__ = ["COLUMNS", "comparison_csv", "comparison_table"]
 
@@ -108,10 +109,10 @@ def _grid(
         widest = [max(map(len, column)) for column in zip([*head, *_COUNTED], *wider, strict=True)]
         if sum(widest) + len(_GAP) * len(widest) + _LEAST_NAME <= width:  # else they are in the other files alone
             head, cells = [*head, *_COUNTED], wider
-    widths = [max(columns_of(text) for text in column) for column in zip(head, *cells, strict=True)]
+    widths = [max(width_of(text) for text in column) for column in zip(head, *cells, strict=True)]
     taken = sum(widths) + len(_GAP) * len(widths)
     names = [row.name for row in (*classes, mean)]
-    first = max(min(max(map(columns_of, names)), width - taken), min(_LEAST_NAME, max(map(columns_of, names))))
+    first = max(min(max(map(width_of, names)), width - taken), min(_LEAST_NAME, max(map(width_of, names))))
     rule = "─" * min(width, first + taken)
     lines = [_line(name, line, first, widths) for name, line in zip(names, cells, strict=True)]
     return [fitted(title, width), rule, _line("class", head, first, widths), rule, *lines[:-1], rule, lines[-1]]
@@ -128,8 +129,8 @@ def _cells(row: Row, write: Callable[[float | None], str]) -> list[str]:
 
 def _line(name: str, cells: Sequence[str], first: int, widths: Sequence[int]) -> str:
     name = fitted(name, first)
-    padded = [" " * (width - columns_of(cell)) + cell for cell, width in zip(cells, widths, strict=True)]
-    return _GAP.join([name + " " * (first - columns_of(name)), *padded]).rstrip()
+    padded = [" " * (width - width_of(cell)) + cell for cell, width in zip(cells, widths, strict=True)]
+    return _GAP.join([name + " " * (first - width_of(name)), *padded]).rstrip()
 
 
 def _rate(value: float | None) -> str:

@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import textwrap
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +16,10 @@ from typing import Any
 from pipeline.errors import Fault
 from pipeline.evaluation.aggregation import Evaluation
 from pipeline.evaluation.levels import FIGURES
+from pipeline.terminal import width_of
 
 __all__ = ["CASE_COLUMNS", "PATIENT_COLUMNS", "SCAN_COLUMNS", "cases_csv", "failures_csv", "patients_csv", "scans_csv",
-           "columns_of", "fitted", "summary_json", "terminal_table"]  # fmt: skip
+           "fitted", "summary_json", "terminal_table"]  # fmt: skip
 
 _SHARED = ("class_id", "class", *FIGURES, "outcome")
 CASE_COLUMNS = ("case", "scan", "patient", "slices", *_SHARED)
@@ -33,7 +33,12 @@ _MEAN = "foreground"
 _CLASS_MIN = 6  # columns of the terminal that a class name gets at least
 _UNITS = {"mm": "mm", "pixels": "px"}
 _WIDE = 88  # columns from which surface Dice is shown too
+Paint = Callable[[str, str], str]  # (text, style)
 _FEW_PATIENTS = 10  # below this a percentile interval tends to come out too narrow
+
+
+def _plain(text: str, style: str) -> str:
+    return text
 
 
 def cases_csv(evaluation: Evaluation) -> str:
@@ -63,8 +68,8 @@ def summary_json(evaluation: Evaluation) -> str:
     return json.dumps(evaluation.summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def terminal_table(evaluation: Evaluation, *, title: str, width: int = 80) -> str:
-    """Show the result at a glance: plain text, without a line end at the end.
+def terminal_table(evaluation: Evaluation, *, title: str, width: int = 80, paint: Paint = _plain) -> str:
+    """Show the result at a glance: text without a line end at the end.
 
     Parameters
     ----------
@@ -74,6 +79,9 @@ def terminal_table(evaluation: Evaluation, *, title: str, width: int = 80) -> st
         First line, shortened to `width`.
     width
         Most columns of the terminal that a line may take; the figures need about 70. From 88, surface Dice is shown.
+    paint
+        Makes a text one of the styles of `pipeline.terminal.painted`; nothing by itself. The class with the lowest
+        Dice per scan is a ``warning``.
 
     Returns
     -------
@@ -84,11 +92,21 @@ def terminal_table(evaluation: Evaluation, *, title: str, width: int = 80) -> st
     summary = evaluation.summary
     wide = width >= _WIDE
     percent = f"{100 * summary['bootstrap']['confidence']:g} % CI"
-    lines = [fitted(text, width) for text in (title, _extent(summary))]
-    lines += _grid(summary, percent, width)
+    lines = [paint(fitted(title, width), "heading"), fitted(_extent(summary), width)]
+    lines += _grid(summary, percent, width, paint)
     notes = _notes(summary, percent, wide=wide)
-    lines += ["", *(_note(term.ljust(max(map(len, notes))), text, width) for term, text in notes.items())]
+    wrapped = "\n".join(_note(term.ljust(max(map(len, notes))), text, width) for term, text in notes.items())
+    lines += ["", *(paint(line, "muted") for line in wrapped.split("\n"))]
     return "\n".join(lines)
+
+
+def _worst(summary: Mapping[str, Any]) -> str | None:
+    """The class with the lowest Dice per scan; None where it is not worse than another, or there is no other."""
+    rows = summary["levels"]["scan"]["classes"]
+    known = {name: rows[name]["dice"]["mean"] for name in summary["classes"][1:]}
+    means = {name: mean for name, mean in known.items() if mean is not None}
+    lowest = [name for name, mean in means.items() if mean == min(means.values())]
+    return lowest[0] if len(lowest) == 1 and len(means) > 1 else None
 
 
 @dataclass(frozen=True)
@@ -101,10 +119,10 @@ class _Column:
 
     @property
     def width(self) -> int:
-        return max(map(columns_of, (self.head, self.mean, *self.cells)))
+        return max(map(width_of, (self.head, self.mean, *self.cells)))
 
 
-def _grid(summary: Mapping[str, Any], percent: str, width: int) -> list[str]:
+def _grid(summary: Mapping[str, Any], percent: str, width: int, paint: Paint) -> list[str]:
     """Draw the lines from the first rule to the mean; the class column gets the room that the figures leave."""
     background, *foreground = summary["classes"]
     groups = _columns(summary, percent, (*foreground, background), wide=width >= _WIDE)
@@ -112,23 +130,25 @@ def _grid(summary: Mapping[str, Any], percent: str, width: int) -> list[str]:
     names = [*foreground, f"({background})"]
     widths = [column.width for column in columns]
     taken = sum(widths) + len(_GAP) * len(widths)
-    first = max(_CLASS_MIN, min(max(map(columns_of, (*names, _MEAN))), width - taken))
+    first = max(_CLASS_MIN, min(max(map(width_of, (*names, _MEAN))), width - taken))
     rule = "─" * (first + taken)
     spanned = [
         text.center(sum(column.width for column in group) + len(_GAP) * (len(group) - 1))
         for text, group in groups.items()
     ]
+    rows = [_line(name, [column.cells[row] for column in columns], first, widths) for row, name in enumerate(names)]
+    worst = _worst(summary)
     return [
         rule,
         _GAP.join([" " * first, *spanned]).rstrip(),
         _line("class", [column.head for column in columns], first, widths),
         rule,
         *(
-            _line(name, [column.cells[row] for column in columns], first, widths)
-            for row, name in enumerate(names)
+            paint(line, "warning") if name == worst else line
+            for name, line in zip(names, rows, strict=True)
         ),
         rule,
-        _line(_MEAN, [column.mean for column in columns], first, widths),
+        paint(_line(_MEAN, [column.mean for column in columns], first, widths), "heading"),
     ]  # fmt: skip
 
 
@@ -244,23 +264,15 @@ def _note(term: str, text: str, width: int) -> str:
 
 def _line(name: str, cells: Sequence[str], first: int, widths: Sequence[int]) -> str:
     name = fitted(name, first)
-    padded = [" " * (width - columns_of(cell)) + cell for cell, width in zip(cells, widths, strict=True)]
-    return _GAP.join([name + " " * (first - columns_of(name)), *padded]).rstrip()
-
-
-def columns_of(text: str) -> int:
-    """Columns that the text takes in a terminal: East Asian wide characters take two, combining marks none."""
-    return sum(
-        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
-        for character in text
-    )
+    padded = [" " * (width - width_of(cell)) + cell for cell, width in zip(cells, widths, strict=True)]
+    return _GAP.join([name + " " * (first - width_of(name)), *padded]).rstrip()
 
 
 def fitted(text: str, width: int) -> str:
     """Put the text on one line, its end replaced by an ellipsis when it is too wide."""
     text = " ".join(text.split())
-    if columns_of(text) <= width:
+    if width_of(text) <= width:
         return text
-    while columns_of(text) > width - 1:
+    while width_of(text) > width - 1:
         text = text[:-1]
     return text.rstrip() + "…"

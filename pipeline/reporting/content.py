@@ -13,7 +13,7 @@ from pipeline.reporting.stack import Gallery
 if TYPE_CHECKING:  # its module takes PyTorch, which a comparison of tables does without
     from pipeline.evaluation.ceiling import Ceiling
 
-__all__ = ["PHANTOM", "Example", "FoldContent", "ReportContent"]
+__all__ = ["PHANTOM", "Example", "FoldContent", "ReportContent", "TrainingContent"]
 
 PHANTOM = "PHANTOM — synthetic images, not patients"  # stands wherever synthetic data could be taken for patients
 _OPPOSITE = {"R": "LR", "L": "LR", "A": "AP", "P": "AP", "S": "SI", "I": "SI"}
@@ -84,6 +84,26 @@ class FoldContent:
         """Mean validation Dice of the epoch that was kept; None where none was validated."""
         found = [row.get("validation_dice") for row in self.history if row["epoch"] == self.best_epoch]
         return found[0] if found else None
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingContent:
+    """What the curves of one network's training show.
+
+    Parameters
+    ----------
+    name, classes, synthetic, history, best_epoch
+        As in `ReportContent`.
+    running
+        Whether more epochs are to come.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    synthetic: bool
+    history: list[dict[str, Any]]
+    best_epoch: int
+    running: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +178,11 @@ class ReportContent:
     folds: tuple[FoldContent, ...] = ()
     ceiling: Ceiling | None = None
     gallery: Gallery = field(default_factory=Gallery)
+
+    @property
+    def training(self) -> TrainingContent:
+        """The training of a single network."""
+        return TrainingContent(self.name, self.classes, self.synthetic, self.history, self.best_epoch)
 
     def __post_init__(self) -> None:
         if not self.examples or len(self.examples) != len(self.captions):

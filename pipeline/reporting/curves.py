@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.reporting import colours
-from pipeline.reporting.content import FoldContent, ReportContent
+from pipeline.reporting.content import FoldContent, ReportContent, TrainingContent
 from pipeline.reporting.sheets import in_house_style, new_sheet
 from pipeline.reporting.wording import legend_label, plural, rate, shortened
 
-__all__ = ["loss_figure"]
+__all__ = ["loss_figure", "training_figure"]
 
 _CURVES = {"left": 0.72, "width": 5.7, "sheet": 8.35}  # inches
 _MOST_NAMED = 24  # curves that get a colour and a name of their own
@@ -31,7 +31,7 @@ def loss_figure(content: ReportContent) -> Figure:
 
     Of a cross-validation, a curve a fold.
     """
-    return _folds(content) if content.folds else _one_network(content)
+    return _folds(content) if content.folds else training_figure(content.training)
 
 
 def _folds(content: ReportContent) -> Figure:
@@ -82,7 +82,8 @@ def _fold_curve(axes: Axes, fold: FoldContent, key: str, number: int, label: str
         )  # fmt: skip
 
 
-def _one_network(content: ReportContent) -> Figure:
+@in_house_style
+def training_figure(content: TrainingContent) -> Figure:
     """Show both losses above, Dice of the validation patients, by class and in the mean, below."""
     history, names = content.history, content.classes[1:]
     named = len(names) <= _MOST_NAMED
@@ -111,13 +112,14 @@ def _one_network(content: ReportContent) -> Figure:
     return sheet.figure
 
 
-def _best(content: ReportContent) -> str:
-    """Say which epoch was kept."""
-    epochs = plural(len(content.history), "epoch")
+def _best(content: TrainingContent) -> str:
+    """Say which epoch was kept, or would be if the training ended now."""
+    epochs = plural(len(content.history), "epoch") + (" so far" if content.running else "")
     found = [row.get("validation_dice") for row in content.history if row["epoch"] == content.best_epoch]
     if not found:
         return f"{epochs}, none of them validated"
-    return f"{epochs}; the best, which was kept: epoch {content.best_epoch}, mean validation Dice {rate(found[0])}"
+    kept = "" if content.running else ", which was kept"
+    return f"{epochs}; the best{kept}: epoch {content.best_epoch}, mean validation Dice {rate(found[0])}"
 
 
 def _curve(axes: Axes, history: Sequence[Mapping[str, Any]], key: str, *, label: str | None, **look: Any) -> None:

@@ -151,7 +151,7 @@ class Trainer:
             self._step(indices)
             state.batch += 1
             seen += len(indices)
-            progress.advance(len(indices), **self._figures())
+            progress.advance(len(indices), self._share(), **self._figures())
             if self._progress() >= 1:
                 break
         self._look()
@@ -163,10 +163,12 @@ class Trainer:
     def _figures(self) -> dict[str, str]:
         figures = {"loss": f"{np.mean(self.state.losses[-20:]):.3f}"} if self.state.losses else {}
         if self.state.best_epoch:
-            figures["best_dice"] = f"{self.state.best_mean:.3f}"
-        if self.budget_seconds is not None:
-            figures["budget_used"] = f"{min(1.0, self._progress()):.0%}"
+            figures["best_Dice"] = f"{self.state.best_mean:.3f}"
         return figures
+
+    def _share(self) -> float | None:
+        """Of a budget of time that is used; None where epochs or steps end the training."""
+        return None if self.budget_seconds is None else self._progress()
 
     def _step(self, indices: np.ndarray) -> None:
         """One step of the optimizer on some slices, of which each process takes its share."""

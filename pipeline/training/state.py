@@ -42,11 +42,11 @@ class TrainingState:
 def epoch_line(state: TrainingState) -> str:
     """The last epoch for the terminal."""
     row = state.history[-1]
-    text = f"epoch {row['epoch']:>3}  training loss {row['train_loss']:.4f}"
+    text = f"epoch {row['epoch']:>3}  loss {row['train_loss']:.4f}"
     if "validation_dice" in row:
         best = " (best)" if state.best_epoch == row["epoch"] else ""
-        text += f"  validation loss {row['validation_loss']:.4f}  Dice {row['validation_dice']:.4f}{best}"
-    return f"{text}  {row['slices_per_second']:.0f} slices/s"
+        text += f"  validation: loss {row['validation_loss']:.4f}, Dice {row['validation_dice']:.4f}{best}"
+    return text
 
 
 def log_line(state: TrainingState) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline import progress
 from pipeline.progress import Progress, stage
+from pipeline.terminal import speaking
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_figures_are_told_with_the_latest_values(clock: SimpleNamespace, capsys:
     told.advance(5, loss="0.9", best_dice="0.1")
     clock.now += 10
     told.advance(5, loss="0.4")
-    assert capsys.readouterr().err == "train: 10 slices, 1 slices/s, loss 0.4, best_dice 0.1\n"
+    assert capsys.readouterr().err == "train: 10 slices, 1 slices/s, loss 0.4, best dice 0.1\n"
     told.write("epoch 1")
     assert capsys.readouterr().err == "epoch 1\n"
 
@@ -103,6 +104,28 @@ def test_threads_may_count(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told.done == 40
 
 
+def test_the_share_of_a_budget(clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    with stage("train", None, "slices", 0, share=0.25) as told:
+        clock.now += 10
+        told.advance(20, 0.5, loss="0.5")
+        told.advance(4, 1.2)
+    assert capsys.readouterr().err.splitlines() == [
+        "train: 50% of the budget, 20 slices, 2 slices/s, loss 0.5",
+        "train: 100% of the budget, 24 slices, 2.4 slices/s, loss 0.5",
+    ]
+
+
+def test_nothing_is_shown_where_it_is_to_be_quiet(clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with speaking("quiet"), stage("read", 20, "slices") as told:
+        clock.now += 20
+        told.advance(10)
+        told.write("epoch 1")
+        told.write("warning: a file is odd")
+    assert terminal.getvalue() == "\x1b[33mwarning:\x1b[0m a file is odd\n"
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -117,8 +140,42 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, total: int | Non
         told.write("epoch 1")
         told.advance(4)
     text = terminal.getvalue()
-    assert "predict" in text
     assert "epoch 1\n" in text
-    assert ("100%" in text and "7/7" in text) == (total is not None)
-    assert "loss=0.25" in text
-    assert "slices, " not in text, "no plain lines besides"
+    last = text.split("\r")[-1].rstrip("\n")
+    assert last.startswith("predict            100%|" if total else "predict            7 slices, ")
+    assert last.endswith("took 0:00, loss 0.25")
+    assert "slices/s, loss" not in text, "no plain lines besides"
+
+
+@pytest.mark.parametrize(
+    ("before", "share", "seconds", "left"),
+    [
+        (0.0, 0.25, 30, "1:30 left"),  # a quarter in 30 s
+        (0.5, 0.75, 60, "1:00 left"),  # gone on with from the half
+        (0.0, 0.5, 7200, "2:00:00 left"),
+    ],
+)
+def test_the_time_left_of_a_budget(
+    clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, before: float, share: float, seconds: float, left: str
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    told = Progress("train", None, "slices", 0, before)
+    clock.now += seconds
+    told.advance(600, share)
+    assert f"{share:.0%}|" in terminal.getvalue() and terminal.getvalue().endswith(f", {left}")
+    told.close()
+    assert "left" not in terminal.getvalue().split("\r")[-1]
+
+
+def test_the_time_left_of_a_total_counts_this_session_alone(
+    clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    told = Progress("train", 100, "slices", before=40)
+    clock.now += 10
+    told.advance(20)  # 2 a second; 40 are left
+    assert terminal.getvalue().endswith("60/100 slices, 2/s, 0:20 left")
+    told.close()

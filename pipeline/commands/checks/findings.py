@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pipeline.errors import Fault, Faults
+from pipeline.terminal import columns, is_quiet, painted, result, wrapped
 
 _NAME_WIDTH = 12
 _LEVELS = ("error", "warning", "note")
@@ -37,7 +39,7 @@ class Findings:
         """Begin a section, with the line that sums it up."""
         self._section = name
         self.sections.setdefault(name, {})
-        self._print(f"{name:<{_NAME_WIDTH}}{summary}".rstrip())
+        self._told(name, "heading", summary)
 
     def lines(self, lines: Iterable[str]) -> None:
         """Print lines of the present section."""
@@ -54,19 +56,19 @@ class Findings:
         for number, fault in enumerate(flat):
             self._add("error", fault.what, fault.where, fault.remedy)
             if number < _SHOWN:
-                self._print(f"  error     {fault}")
+                self._told("  error", "error", str(fault), always=True)
         if len(flat) > _SHOWN:
-            self._print(f"  error     {len(flat) - _SHOWN} more; --json has them all")
+            self._told("  error", "error", f"{len(flat) - _SHOWN} more; --json has them all", always=True)
 
     def warning(self, text: str) -> None:
         """Tell something that a reader of the results should know."""
         self._add("warning", text)
-        self._print(f"  warning   {_sentence(text)}")
+        self._told("  warning", "warning", _sentence(text), always=True)
 
     def note(self, text: str) -> None:
         """Tell something that may be of use."""
         self._add("note", text)
-        self._print(f"  note      {_sentence(text)}")
+        self._told("  note", "plain", _sentence(text))
 
     def count(self, level: str) -> int:
         """How many findings of a level there are."""
@@ -81,15 +83,24 @@ class Findings:
             return
         told = ", ".join(counted(number, level) for level, number in counts.items() if number and level != "note")
         verdict = "a run would be refused" if counts["error"] else "a run can start"
-        print(f"{'verdict':<{_NAME_WIDTH}}{f'{told}: ' if told else 'nothing is wrong: '}{verdict}", flush=True)
+        self._told("verdict", "heading", f"{told}: {verdict}" if told else f"nothing is wrong: {verdict}", always=True)
 
     def _add(self, level: str, what: str, where: str = "", remedy: str = "") -> None:
         found = {"level": level, "section": self._section, "what": what, "where": where, "remedy": remedy}
         self._found.append({key: value for key, value in found.items() if value or key == "what"})
 
-    def _print(self, line: str) -> None:
-        if not self.as_json:
-            print(line, flush=True)
+    def _told(self, name: str, style: str, text: str, *, always: bool = False) -> None:
+        """Print a text after its name; on a terminal, in lines that fit it, the name in its colour."""
+        head = name.ljust(_NAME_WIDTH)
+        lines = wrapped(f"{head}{text}".rstrip(), columns(sys.stdout), " " * _NAME_WIDTH)
+        if style != "plain":
+            name = lines[0][:_NAME_WIDTH]
+            lines[0] = painted(name, style, sys.stdout) + lines[0][_NAME_WIDTH:]
+        self._print("\n".join(lines), always=always)
+
+    def _print(self, line: str, *, always: bool = False) -> None:
+        if not self.as_json and (always or not is_quiet()):
+            result(line)
 
 
 def counted(number: int, noun: str) -> str:

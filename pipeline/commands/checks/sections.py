@@ -25,6 +25,7 @@ from pipeline.data.leakage.leaks import repeated_images
 from pipeline.data.splitting.splits_file import absent_names, read_folds
 from pipeline.errors import EXIT_DONE, EXIT_USER, ConfigError, Fault
 from pipeline.progress import stage
+from pipeline.reporting.tracking.choice import tracker_faults
 from transforms.advice import advice
 
 
@@ -58,6 +59,7 @@ def check_config(findings: Findings, arguments: argparse.Namespace) -> Config | 
     loaded = load_leniently(Path(arguments.config), arguments.overrides)
     of_chains = [fault for fault in loaded.faults if isinstance(fault, KeyFault) and fault.path[:1] == ("transforms",)]
     others = [fault for fault in loaded.faults if fault not in of_chains]
+    others += tracker_faults(loaded.config) if loaded.config is not None else []
     findings.section("config", f"{arguments.config}: {_verdict(len(others))}")
     findings.faults(others)
     config = loaded.config

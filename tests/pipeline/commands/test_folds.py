@@ -21,6 +21,7 @@ import torch
 
 import pipeline.commands.folds
 import pipeline.commands.stages
+import pipeline.commands.watching
 from pipeline.commands import folds
 from pipeline.evaluation.confusion import CaseCounts, count_slices
 from pipeline.evaluation.distances import case_distances
@@ -135,7 +136,7 @@ def test_a_run_stopped_in_its_second_fold_goes_on_to_the_same_result(
     finished: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, stopped = finished.root / "whole", tmp_path / "stopped"
-    written = pipeline.commands.stages.write_history
+    written = pipeline.commands.watching.write_history
 
     def then_stop(folder: Path, history: Any) -> None:
         written(folder, history)
@@ -143,7 +144,7 @@ def test_a_run_stopped_in_its_second_fold_goes_on_to_the_same_result(
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline.commands.stages, "write_history", then_stop)
+        patched.setattr(pipeline.commands.watching, "write_history", then_stop)
         assert finished.run("--out", stopped) == 3
     said = capsys.readouterr().err
     assert f"--resume --out {stopped}" in said and "SIGTERM" in said, "the run's folder, not the fold's"

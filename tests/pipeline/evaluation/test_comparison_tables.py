@@ -13,7 +13,7 @@ import pytest
 from pipeline.evaluation.comparison import Comparison, compare
 from pipeline.evaluation.comparison_tables import COLUMNS, comparison_csv, comparison_table
 from pipeline.evaluation.matching import match
-from pipeline.evaluation.tables import columns_of
+from pipeline.terminal import width_of
 
 Make = Callable[..., Any]
 WIDE = ("background", "a class of a very long name indeed", "胆嚢と肝臓と脾臓と膵臓")
@@ -47,7 +47,7 @@ def test_every_row_of_the_comparison_is_in_the_csv(three: Comparison) -> None:
 @pytest.mark.parametrize("width", [80, 100])
 def test_no_line_of_the_terminal_is_too_wide(three: Comparison, width: int) -> None:
     lines = comparison_table(three, width=width).splitlines()
-    assert max(map(columns_of, lines)) <= width
+    assert max(map(width_of, lines)) <= width
     assert sum("W/L/T" in line for line in lines) > 6
 
 
@@ -58,7 +58,7 @@ def test_counts_that_have_no_room_are_left_to_the_other_files(draw_masks: Make, 
     counts = [replace(one, missed=(123456, 123456)) for one in found.pairs[0].counts]
     text = comparison_table(replace(found, pairs=[replace(found.pairs[0], counts=counts)]))
     assert "missed  spur." not in text
-    assert max(map(columns_of, text.splitlines())) <= 80
+    assert max(map(width_of, text.splitlines())) <= 80
 
 
 def test_the_figures_stand_in_the_table(draw_masks: Make, store: Make) -> None:

@@ -156,3 +156,33 @@ def test_table_of_many_patients_does_not_warn() -> None:
     text = tables.terminal_table(evaluate(six_classes(10, 2), SIX, confidence=0.9), title="Ten")
     assert "90 % CI   of the patient mean; 2000 resamples of 10 patients" in text
     assert "rough" not in text
+
+
+def test_the_table_in_colours_is_the_table(found: Evaluation) -> None:
+    painted: list[tuple[str, str]] = []
+
+    def paint(text: str, style: str) -> str:
+        painted.append((text, style))
+        return f"<{text}>"
+
+    plain = tables.terminal_table(found, title="six")
+    text = tables.terminal_table(found, title="six", paint=paint)
+    assert text.replace("<", "").replace(">", "") == plain
+    (worst,) = [line for line, style in painted if style == "warning"]
+    classes = found.summary["levels"]["scan"]["classes"]
+    lowest = min(SIX[1:], key=lambda name: classes[name]["dice"]["mean"])
+    assert worst.split()[0] == lowest and worst.split()[2] == f"{classes[lowest]['dice']['mean']:.3f}"
+    assert [line.split()[0] for line, style in painted if style == "heading"] == ["six", "foreground"]
+
+
+def test_no_class_is_the_worst_of_one_or_of_equals() -> None:
+    painted: list[str] = []
+
+    def paint(text: str, style: str) -> str:
+        painted.append(style)
+        return text
+
+    for classes in (["background", "a"], ["background", "a", "b"]):
+        one = CaseCounts("c", "s", "p", SliceCounts.of(8 * np.eye(len(classes), dtype=int)[None]), 2.0)
+        tables.terminal_table(evaluate([one], classes, resamples=100), title="equal", paint=paint)
+    assert "heading" in painted and "warning" not in painted

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 
 import pytest
 
 from pipeline.commands.checks.findings import Findings, aligned, counted
 from pipeline.errors import ConfigError, DataError, Faults
+from pipeline.terminal import speaking
 
 
 def filled(*, as_json: bool) -> Findings:
@@ -77,3 +80,35 @@ def test_very_many_faults_are_counted(capsys: pytest.CaptureFixture[str]) -> Non
 def test_columns() -> None:
     assert aligned([("a", "b", "10"), ("long", "b", "9")], left=2) == ["a     b  10", "long  b   9"]
     assert counted(1234, "slice") == "1,234 slices"
+
+
+def test_quiet_leaves_what_is_wrong_and_the_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    with speaking("quiet"):
+        findings = filled(as_json=False)
+        findings.lines(["a table"])
+        findings.close()
+    assert capsys.readouterr().out.splitlines() == [
+        "  error     a.yaml:1: x: unknown key 'x'. Remove it.",
+        "  error     no.",
+        "  warning   One patient says little.",
+        "verdict     2 errors, 1 warning: a run would be refused",
+    ]
+
+
+def test_on_a_terminal_its_lines_fit_and_have_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for name in ("NO_COLOR", "FORCE_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    filled(as_json=False)
+    assert sys.stdout.getvalue().splitlines()[:5] == [  # type: ignore[attr-defined]
+        "\x1b[1mconfig      \x1b[0ma.yaml: 2 errors",
+        "\x1b[1;31m  error     \x1b[0ma.yaml:1: x: unknown key",
+        "            'x'. Remove it.",
+        "\x1b[1;31m  error     \x1b[0mno.",
+        "\x1b[1msplit       \x1b[0mholdout",
+    ]

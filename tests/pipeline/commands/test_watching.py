@@ -1,0 +1,138 @@
+"""What shows a training while it goes on changes nothing of it, and cannot end it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.commands.checks.findings import Findings
+from pipeline.commands.checks.sections import check_config
+from pipeline.commands.run_pipeline import main
+from pipeline.pacing import Allowance
+from pipeline.reporting.tracking import choice
+from pipeline.reporting.tracking.figures import epoch_figures, final_figures
+from pipeline.training.checkpoint import load_checkpoint
+
+TINY = ("network.channels=[4, 8]", "training.epochs=3", "training.batch_size=4", "evaluation.resamples=100")
+NEEDED = "needs tensorboard: pip install -c constraints.txt '.[tracking]'"
+
+
+@pytest.fixture
+def start(project: Path, phantom: Path) -> Callable[..., int]:
+    def run(out: Path, *arguments: str, **changes: Any) -> int:
+        values = [
+            *TINY,
+            f"data.root={phantom}",
+            *(f"{key.replace('__', '.')}={value}" for key, value in changes.items()),
+        ]
+        sets = [part for value in values for part in ("--set", value)]
+        return main([str(project / "configs/hipmri.yaml"), *sets, "--out", str(out), *arguments])
+
+    return run
+
+
+def weights(run: Path, name: str = "best.pt") -> dict[str, torch.Tensor]:
+    saved: dict[str, torch.Tensor] = load_checkpoint(run / "checkpoints" / name)["network"]
+    return saved
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(folder))
+    found.Reload()
+    return {tag: [(event.step, event.value) for event in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
+
+
+def history(run: Path) -> list[dict[str, float]]:
+    with (run / "history.csv").open() as file:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def test_a_run_that_draws_and_tells_after_every_epoch_ends_in_the_same_bits(
+    start: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorboard", reason=NEEDED)
+    drawn = []
+    with monkeypatch.context() as never:
+        never.setattr(Allowance, "is_due", False)
+        assert start(tmp_path / "plain") == 0
+    with monkeypatch.context() as always:
+        always.setattr(Allowance, "is_due", property(lambda self: drawn.append(1) or True))
+        assert start(tmp_path / "shown", report__tracker="tensorboard") == 0
+    assert len(drawn) == 3
+    plain, shown = weights(tmp_path / "plain"), weights(tmp_path / "shown")
+    assert all(torch.equal(plain[name], shown[name]) for name in plain)
+    told = scalars(tmp_path / "shown/tensorboard")
+    rows = history(tmp_path / "shown")
+    for name in epoch_figures(rows[0]):
+        assert told.pop(name) == [(int(row["epoch"]), pytest.approx(epoch_figures(row)[name])) for row in rows]
+    summary = json.loads((tmp_path / "shown/evaluation/summary.json").read_text())
+    assert {name: value for name, [(_, value)] in told.items()} == pytest.approx(final_figures(summary))
+    assert not (tmp_path / "plain/tensorboard").exists()
+
+
+def test_trackers_that_fail_do_not_end_a_run_and_are_told_when_it_is_quiet(
+    start: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorboard", reason=NEEDED)
+    from pipeline.reporting.tracking.event_files import EventFiles
+
+    def fail(*arguments: Any, **named: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(EventFiles, "epochs", fail)
+    assert start(tmp_path / "run", "--quiet", report__tracker="tensorboard") == 0
+    said = "warning: tensorboard is told no more (OSError: No space left on device); the run goes on without it"
+    out, err = capsys.readouterr()
+    assert err.splitlines().count(said) == 1
+    assert all(line.startswith("warning: ") for line in err.splitlines()), "quiet: warnings and the result"
+    assert "foreground" in out and out.endswith("report.html\n") and "\x1b" not in out + err
+    assert (tmp_path / "run/log.txt").read_text().count(said) == 1
+    assert len(history(tmp_path / "run")) == 3
+
+
+@pytest.mark.parametrize(
+    ("tracker", "missing"), [("tensorboard", "tensorboard"), ("mlflow", "mlflow, sqlalchemy, alembic")]
+)
+def test_a_tracker_that_is_not_installed_is_refused_before_any_work(
+    start: Callable[..., int], project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], tracker: str, missing: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert start(tmp_path / "run", report__tracker=tracker) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"report.tracker: {tracker} needs what is not installed: {missing}." in said
+    assert "pip install -c constraints.txt '.[tracking]'" in said
+    assert not (tmp_path / "run").exists()
+
+    findings = Findings(as_json=True)
+    arguments = Namespace(config=project / "configs/hipmri.yaml", overrides=[f"report.tracker={tracker}"])
+    assert check_config(findings, arguments) is not None
+    assert findings.count("error") == 1, "bin/check tells it as well"
+
+
+def test_each_fold_is_shown_in_its_own_folder(start: Callable[..., int], tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason=NEEDED)
+    out = tmp_path / "run"
+    assert start(out, splits__kind="folds", splits__folds="2", data__fold="all", training__epochs="1",
+                 report__tracker="[tensorboard]", splits__validation="0.4") == 0  # fmt: skip
+    for fold in (0, 1):
+        assert (out / f"fold_{fold}/plots/loss_plot.png").stat().st_size > 0
+        told = scalars(out / f"fold_{fold}/tensorboard")
+        assert [step for step, _ in told["training/loss"]] == [1]
+        summary = json.loads((out / f"fold_{fold}/evaluation/summary.json").read_text())
+        assert told["test/dice_per_scan"][0][1] == pytest.approx(
+            summary["levels"]["scan"]["foreground"]["dice"]["mean"]
+        )
+    pooled = json.loads((out / "evaluation/summary.json").read_text())
+    told = scalars(out / "tensorboard")
+    assert {name: value for name, [(_, value)] in told.items()} == pytest.approx(final_figures(pooled))
