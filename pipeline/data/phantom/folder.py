@@ -84,16 +84,9 @@ def _is_done(root: Path, spec: PhantomSpec | VolumeSpec) -> bool:
 
 
 def make_whole(
-    root: Path,
-    spec: PhantomSpec | VolumeSpec,
-    folders: Sequence[str],
-    scans: Sequence[Scan],
-    write: Callable[[Path, Scan], None],
-    *,
-    layout: str,
-    workers: int = 1,
-    progress: Progress | None = None,
-) -> None:
+    root: Path, spec: PhantomSpec | VolumeSpec, folders: Sequence[str], scans: Sequence[Scan],
+    write: Callable[[Path, Scan], None], *, layout: str, workers: int = 1, progress: Progress | None = None,
+) -> None:  # fmt: skip
     """Make a phantom's folder, all of it or nothing; where the root is that phantom already, it stays.
 
     Parameters
@@ -131,19 +124,23 @@ def make_whole(
         root.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{root.name}.", suffix=".partial", dir=root.parent) as partial:
             folder = Path(partial) / root.name  # one level down, so that it has the usual rights
-            folder.mkdir()
             for name in folders:
-                (folder / name).mkdir()
+                (folder / name).mkdir(parents=True)
             _fill(folder, scans, write, workers, progress)
-            marker = {"format": FORMAT, "synthetic": True, "spec": asdict(spec), "note": NOTE}
-            (folder / "README.txt").write_text(README.format(layout=layout), encoding="utf-8")
-            (folder / MARKER).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
+            _mark(folder, spec, layout)
             if not _is_done(root, spec):  # another run may have been quicker
                 folder.rename(root)
     except OSError as error:
         raise RunError(
             f"the phantom cannot be written: {error}", where=str(root), remedy="Check its free space and your rights"
         ) from error
+
+
+def _mark(folder: Path, spec: PhantomSpec | VolumeSpec, layout: str) -> None:
+    """Say in the folder what it holds: for people, and for the next run."""
+    marker = {"format": FORMAT, "synthetic": True, "spec": asdict(spec), "note": NOTE}
+    (folder / "README.txt").write_text(README.format(layout=layout), encoding="utf-8")
+    (folder / MARKER).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
 
 
 def _fill(
