@@ -79,6 +79,10 @@ def test_the_commands_do_what_the_page_says(clone: Path) -> None:
     run_folder = clone / "runs/pelvis-PHANTOM/latest"
     for name in re.findall(r"^\| `([\w./]+)` \|", PAGE, re.MULTILINE):
         assert (run_folder / name).exists(), name
+    headings = re.findall(r"<h[23][^>]*>([^<]+)</h[23]>", (run_folder / "report.html").read_text(encoding="utf-8"))
+    (section,) = re.findall(r"^## 5\..*?(?=^## )", PAGE, re.MULTILINE | re.DOTALL)
+    named = re.findall(r"\*\*(.+?)\*\*", section)
+    assert len(named) > 5 and set(named) <= set(headings), headings
     images = {path.name for path in (clone / "data/new/images").iterdir()}
     assert {path.name for path in (clone / "masks").glob("*.nii.gz")} == images
 
