@@ -211,6 +211,6 @@ def test_the_marks_of_the_chart_stand_at_their_figures(make: Make) -> None:
         drawn = [[value_at(bar["x1"]), value_at(bar["x2"])] for bar in bars]
         for bar, one in zip(drawn, own, strict=True):
             assert bar == pytest.approx(list(one.interval or ()), abs=5e-4)
-    for one in ablation.figures:
-        for side in one.sides.values():
-            assert page.text.count(f"{side.own.mean:.3f}") >= 2, "beside the chart and in the table"
+    for variant in ablation.figures:
+        for found in variant.sides.values():
+            assert page.text.count(f"{found.own.mean:.3f}") >= 2, "beside the chart and in the table"
