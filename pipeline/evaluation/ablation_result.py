@@ -153,7 +153,8 @@ class Ablation:
         if self.pools_seeds:
             yield (
                 "Seeds are pooled: means over the seeds of each scan, sd is the standard deviation between the seeds' "
-                "means, and intervals are over patients, of the mean over seeds."
+                "means (larger than a difference, it leaves that in doubt), and intervals are over patients alone, of "
+                "the mean over seeds."
             )
         if not self.has_same_seeds:
             yield "Not the same seeds of all variants are done: compare the differences, which are of the same seeds."

@@ -77,6 +77,7 @@ def _scores(ablation: Ablation, one: VariantFigures) -> dict[str, Any]:
         spread = [] if own.sd is None else [f"sd {rate(own.sd)}"]
         cells.append((rate(own.mean), [*([interval(own.interval)] if own.interval else []), *spread]))
         bounds = [signed_interval(other.interval)] if other is not None and other.interval else []
+        bounds += [f"sd {rate(other.sd)}"] if other is not None and other.sd is not None else []
         cells.append((signed(None if other is None else other.mean), bounds))
     return {"number": ablation.number(one.name), "name": one.name, "seeds": len(one.seeds), "cells": cells}
 

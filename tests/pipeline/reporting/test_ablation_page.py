@@ -136,7 +136,8 @@ def test_the_markdown_is_a_table_with_its_command(make: Make, seeds: int) -> Non
     assert row["variant"] == "chain=half" and row["test Dice"] == f"{test.own.mean:.3f}"
     assert test.difference is not None and test.difference.interval is not None
     low, high = test.difference.interval
-    assert row["test, less 1"] == f"{test.difference.mean:+.3f} ({low:+.3f} to {high:+.3f})"
+    spread = f", sd {test.difference.sd:.3f}" if seeds == 2 else ""
+    assert row["test, less 1"] == f"{test.difference.mean:+.3f} ({low:+.3f} to {high:+.3f}){spread}"
     assert ("test sd" in row) == (seeds == 2)
     assert cells_of(lines[2])[1] == r"chain=pad\|odd\*"
     assert "Choose by the validation Dice" in text and "PHANTOM" not in text
