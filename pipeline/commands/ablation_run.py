@@ -74,7 +74,7 @@ class Listener:
         before: dict[int, Any] = {}
         try:
             for number in (getattr(signal, name) for name in _STOPS if hasattr(signal, name)):
-                if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
                     before[number] = signal.signal(number, self._note)
             yield
         finally:

@@ -123,10 +123,20 @@ class Ablation:
 
     @property
     def best(self) -> VariantFigures | None:
-        """The variant with the highest validation Dice; None where fewer than two have one."""
+        """The variant with the highest validation Dice; None without two of the same seeds and classes.
+
+        Seeds differ among themselves as much as variants do: one with a seed that failed may lead for that alone.
+        """
+        if not self.has_same_seeds or len({cell.test.classes for cell in self.done}) > 1:
+            return None
         known = [(one.sides["validation"].own.mean, one) for one in self.figures]
         ranked = [(mean, one) for mean, one in known if mean is not None]
         return max(ranked, key=lambda pair: pair[0])[1] if len(ranked) > 1 else None
+
+    @property
+    def has_same_seeds(self) -> bool:
+        """Whether the same seeds of every variant that has any are finished."""
+        return len({one.seeds for one in self.figures}) < 2
 
     def notes(self) -> list[str]:
         """What is counted, and how far it can be trusted; the advice to choose by validation comes first.
@@ -143,8 +153,11 @@ class Ablation:
         if self.pools_seeds:
             yield (
                 "Seeds are pooled: means over the seeds of each scan, sd is the standard deviation between the seeds' "
-                "means, and intervals are over patients, of the mean over seeds."
+                "means (larger than a difference, it leaves that in doubt), and intervals are over patients alone, of "
+                "the mean over seeds."
             )
+        if not self.has_same_seeds:
+            yield "Not the same seeds of all variants are done: compare the differences, which are of the same seeds."
         drawn = self.resampling
         counts = {one.sides["test"].own.patients for one in self.figures}
         few = " Rough with so few, and likely too narrow." if min(counts) < _FEW_PATIENTS else ""

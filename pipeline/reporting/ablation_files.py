@@ -85,11 +85,12 @@ def cost_table(ablation: Ablation) -> tuple[list[str], list[list[str]]]:
 
 
 def difference_text(difference: Figure | None) -> str:
-    """A difference with its interval, such as ``+0.012 (-0.003 to +0.020)``."""
+    """A difference with its interval and its spread over seeds, such as ``+0.012 (-0.003 to +0.020), sd 0.004``."""
     if difference is None:
         return signed(None)
     bounds = "" if difference.interval is None else f" ({signed_interval(difference.interval)})"
-    return f"{signed(difference.mean)}{bounds}"
+    spread = "" if difference.sd is None else f", sd {rate(difference.sd)}"
+    return f"{signed(difference.mean)}{bounds}{spread}"
 
 
 def ablation_markdown(ablation: Ablation) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -33,6 +34,7 @@ def ablation_page(ablation: Ablation) -> str:
         loader=jinja2.PackageLoader("pipeline.reporting"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    environment.filters["parts"] = _parts
     head, rows = cost_table(ablation)
     return environment.get_template("ablation.html.j2").render(
         ablation=ablation,
@@ -49,6 +51,15 @@ def ablation_page(ablation: Ablation) -> str:
     )
 
 
+def _parts(name: str) -> list[str]:
+    """A name in parts, between which a narrow column may break it.
+
+    >>> _parts("transforms=pad,seed=1")
+    ['transforms=', 'pad,', 'seed=', '1']
+    """
+    return re.split("(?<=[=,])", name)
+
+
 def _best(ablation: Ablation) -> dict[str, str] | None:
     best = ablation.best
     if best is None:
@@ -63,9 +74,10 @@ def _scores(ablation: Ablation, one: VariantFigures) -> dict[str, Any]:
     cells = []
     for side in one.sides.values():
         own, other = side.own, side.difference
-        spread = [f"sd {rate(own.sd)}"] if ablation.pools_seeds else []
+        spread = [] if own.sd is None else [f"sd {rate(own.sd)}"]
         cells.append((rate(own.mean), [*([interval(own.interval)] if own.interval else []), *spread]))
         bounds = [signed_interval(other.interval)] if other is not None and other.interval else []
+        bounds += [f"sd {rate(other.sd)}"] if other is not None and other.sd is not None else []
         cells.append((signed(None if other is None else other.mean), bounds))
     return {"number": ablation.number(one.name), "name": one.name, "seeds": len(one.seeds), "cells": cells}
 

@@ -61,6 +61,7 @@ sys.exit(3)
             time.sleep(0.01)
         os.kill(os.getpid(), getattr(signal, sent))
 
+    first = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup may have it ignored
     before = signal.getsignal(getattr(signal, sent))
     listener, sender = Listener(), threading.Thread(target=send)
     with listener.listening():
@@ -69,6 +70,16 @@ sys.exit(3)
     sender.join()
     assert (tmp_path / "got").read_text() == received and listener.asked == sent
     assert signal.getsignal(getattr(signal, sent)) == before
+    signal.signal(signal.SIGHUP, first)
+
+
+def test_a_terminal_that_is_gone_is_nothing_to_what_was_told_to_outlive_it() -> None:
+    first = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    listener = Listener()
+    with listener.listening():
+        signal.raise_signal(signal.SIGHUP)
+        assert listener.run(python("")) == Ended(0) and not listener.asked
+    signal.signal(signal.SIGHUP, first)
 
 
 def test_what_came_before_a_process_started_reaches_it() -> None:

@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
 
@@ -42,7 +41,9 @@ def folds(tmp_path: Path, write_nifti: Callable[..., Path], monkeypatch: pytest.
     return tmp_path / "run"
 
 
-def test_folds_are_scored_apart_and_changed_data_are_refused(folds: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folds_are_scored_apart_and_changed_data_are_refused(
+    folds: Path, write_nifti: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert not has_validation(folds)
     assert main([str(folds)]) == 0
     assert has_validation(folds)
@@ -61,7 +62,6 @@ def test_folds_are_scored_apart_and_changed_data_are_refused(folds: Path, capsys
     assert found.prepared_dice == pytest.approx(np.mean(kept))
     assert len(found.validation.units) == sum(len(part["val"]) for part in split)
     image = folds.parent / "images/p0.nii.gz"
-    array = np.asarray(nib.load(image).dataobj)
-    nib.save(nib.Nifti1Image(array + 1, np.eye(4)), image)
+    write_nifti(image, np.ones((16, 16, 2), dtype=np.float32))
     assert main([str(folds)]) == 2
     assert "not those that the run was started with" in capsys.readouterr().err

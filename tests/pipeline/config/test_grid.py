@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.grid import axes_of, cells_of, split_values
@@ -28,6 +28,7 @@ def plain(text: str) -> bool:
     return text[:1] in ("[", "{", "'", '"') or not re.search(r"[\[\]{},'\"]", text)
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.lists(values, min_size=1, max_size=4))
 @example([["a, b", {"c": "it's, so"}], "it's", ", ", "'"])
 def test_what_yaml_writes_is_split_where_it_was_joined(items: list[Any]) -> None:
@@ -39,6 +40,7 @@ def test_what_yaml_writes_is_split_where_it_was_joined(items: list[Any]) -> None
         assert text[:1] not in ("[", "{") or parse_yaml(text, "test").value is not None
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.text("ab,[]{}'\" \\:", max_size=12))
 def test_any_text_is_split_without_loss_or_refused(text: str) -> None:
     try:
@@ -121,6 +123,7 @@ TEXTS = st.text(
 )
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(
     st.lists(st.sampled_from(KEYS), min_size=1, max_size=4, unique=True),
     st.lists(TEXTS.map(str.strip).filter(bool), min_size=1, max_size=4, unique=True),

@@ -89,6 +89,9 @@ def test_seeds_are_pooled_by_variant(make: Make) -> None:
     ablation = make({}, {}, {}, None, seeds=2)
     assert [(one.name, list(one.cells)) for one in ablation.variants] == [("chain=a", ["0", "1"]), ("chain=b", ["0"])]
     assert [one.sides["test"].own.seeds for one in ablation.figures] == [2, 1]
+    assert said(ablation, "Not the same seeds") and ablation.best is None, "it might lead for its seed alone"
+    whole = make({}, {}, {}, {}, seeds=2)
+    assert not said(whole, "Not the same seeds") and whole.best is not None
     assert said(ablation, "Seeds are pooled") and not said(make({}, {}), "Seeds are pooled")
 
 
