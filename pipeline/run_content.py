@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-__all__ = ["LOCK", "PARTS", "UNFINISHED", "is_unborn", "never_trained"]
+__all__ = ["LOCK", "PARTS", "TRACKED", "UNFINISHED", "is_unborn", "never_trained"]
 
 PARTS = ("checkpoints", "predictions", "evaluation", "plots")
 UNFINISHED = ".part-"  # how a file's name begins while it is written
+TRACKED = {"tensorboard", "mlflow"}  # what trackers were told: nothing of value before an epoch was saved
 LOCK = ".lock"  # held by the process that is at work on the run
 
 
@@ -16,7 +17,7 @@ def never_trained(folder: Path) -> bool:
     """Whether a folder is a run that ended, for its data say, before there was anything to keep."""
     files = [path for path in folder.iterdir() if not _is_leftover(path)]
     folds = [path for path in files if re.fullmatch(r"fold_\d+", path.name)]
-    names = {path.name for path in files} - {fold.name for fold in folds}
+    names = {path.name for path in files} - {fold.name for fold in folds} - TRACKED
     if not {"config.yaml", "log.txt"} <= names <= {"config.yaml", "log.txt", "split.json", *PARTS}:
         return False
     kept = [file for part in names.intersection(PARTS) for file in (folder / part).iterdir() if file.suffix != ".json"]

@@ -29,6 +29,16 @@ def make(folder: Path, files: dict[str, str]) -> Path:
         ({"config.yaml": "name: a", "log.txt": "0.0 s"}, False, True),
         ({"config.yaml": "name: a", "log.txt": "", "checkpoints/data.json": "[]", ".lock": ""}, False, True),
         ({"config.yaml": "name: a", "log.txt": "", "checkpoints/.part-1-ab": "half of the first"}, False, True),
+        (
+            {"config.yaml": "name: a", "log.txt": "", "tensorboard/events": "config", "mlflow/mlflow.db": ""},
+            False,
+            True,
+        ),
+        (
+            {"config.yaml": "name: a", "log.txt": "", "tensorboard/a": "", "checkpoints/last.pt": "weights"},
+            False,
+            False,
+        ),
         ({"config.yaml": "name: a", "log.txt": "", "checkpoints/last.pt": "weights"}, False, False),
         ({"log.txt": "", "checkpoints/last.pt": "weights"}, False, False),
         ({"log.txt": "", "thesis.tex": ""}, False, False),

@@ -16,6 +16,8 @@ from pipeline.commands.checks.findings import Findings
 from pipeline.commands.checks.sections import check_config
 from pipeline.commands.run_pipeline import main
 from pipeline.pacing import Allowance
+from pipeline.reporting import live
+from pipeline.reporting.sheets import png
 from pipeline.reporting.tracking import choice
 from pipeline.reporting.tracking.figures import epoch_figures, final_figures
 from pipeline.training.checkpoint import load_checkpoint
@@ -60,20 +62,22 @@ def test_a_run_that_draws_and_tells_after_every_epoch_ends_in_the_same_bits(
     start: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("tensorboard", reason=NEEDED)
-    drawn = []
+    drawn: list[Any] = []
     with monkeypatch.context() as never:
         never.setattr(Allowance, "is_due", False)
         assert start(tmp_path / "plain") == 0
     with monkeypatch.context() as always:
-        always.setattr(Allowance, "is_due", property(lambda self: drawn.append(1) or True))
+        always.setattr(Allowance, "is_due", True)
+        always.setattr(live, "png", lambda figure: drawn.append(figure) or png(figure))  # type: ignore[func-returns-value]
         assert start(tmp_path / "shown", report__tracker="tensorboard") == 0
-    assert len(drawn) == 3
+    assert len(drawn) == 4, "after each of three epochs, and at the end"
     plain, shown = weights(tmp_path / "plain"), weights(tmp_path / "shown")
     assert all(torch.equal(plain[name], shown[name]) for name in plain)
     told = scalars(tmp_path / "shown/tensorboard")
     rows = history(tmp_path / "shown")
     for name in epoch_figures(rows[0]):
-        assert told.pop(name) == [(int(row["epoch"]), pytest.approx(epoch_figures(row)[name])) for row in rows]
+        expected: list[Any] = [(int(row["epoch"]), pytest.approx(epoch_figures(row)[name])) for row in rows]
+        assert told.pop(name) == expected
     summary = json.loads((tmp_path / "shown/evaluation/summary.json").read_text())
     assert {name: value for name, [(_, value)] in told.items()} == pytest.approx(final_figures(summary))
     assert not (tmp_path / "plain/tensorboard").exists()

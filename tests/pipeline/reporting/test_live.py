@@ -119,9 +119,9 @@ def test_a_folder_that_cannot_be_written_is_said_once(
 def test_no_random_state_is_touched(
     curves: tuple[LiveCurves, list[str]], make_epoch: Callable[..., dict[str, Any]]
 ) -> None:
-    before = random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state()  # type: ignore[index, union-attr]
+    before = random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state()  # type: ignore[index]
     curves[0].epoch([make_epoch(1, CLASSES)], 1)
     assert curves[0].path.exists()
     assert random.getstate() == before[0]
-    assert np.random.get_state()[1].tobytes() == before[1]  # type: ignore[index, union-attr]
+    assert np.random.get_state()[1].tobytes() == before[1]  # type: ignore[index]
     assert torch.equal(torch.get_rng_state(), before[2])

@@ -103,9 +103,10 @@ def test_on_a_terminal_its_lines_fit_and_have_colours(monkeypatch: pytest.Monkey
     for name in ("NO_COLOR", "FORCE_COLOR", "TERM"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "40")
-    monkeypatch.setattr(sys, "stdout", Terminal())
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
     filled(as_json=False)
-    assert sys.stdout.getvalue().splitlines()[:5] == [  # type: ignore[attr-defined]
+    assert terminal.getvalue().splitlines()[:5] == [
         "\x1b[1mconfig      \x1b[0ma.yaml: 2 errors",
         "\x1b[1;31m  error     \x1b[0ma.yaml:1: x: unknown key",
         "            'x'. Remove it.",
