@@ -233,7 +233,8 @@ def _contradictions_of_layout(document: Document, settings: Settings) -> Iterato
     """Splits that a layout cannot give, and keys that it does not read.
 
     Such a key is told where it was written with the layout, or by ``--set``: one of a config that is extended was
-    written for another layout, and a run's own config.yaml holds every key.
+    written for another layout, and a run's own config.yaml holds every key. That of an older version lacks some, so
+    what is as by default is left, too.
     """
     layout = settings.data.layout
     if layout in ("folders", "decathlon") and settings.splits.kind == "layout":
@@ -245,6 +246,7 @@ def _contradictions_of_layout(document: Document, settings: Settings) -> Iterato
         mark = document.marks.get(("data", key))
         if layout == reader or mark is None:
             continue
-        if mark.source.startswith("--set ") or (mark.source == home and not complete):
+        changed = getattr(settings.data, key) != DataSettings.model_fields[key].default
+        if mark.source.startswith("--set ") or (mark.source == home and changed and not complete):
             what = f"has no effect: the layout is {layout}, and only {reader} reads it"
             yield document.fault(("data", key), what, f"Remove it, or set data.layout: {reader}")

@@ -18,7 +18,7 @@ __all__ = ["Forest", "Mark", "forest"]
 _HEAD, _STEP, _FOOT = 26, 50, 26  # pixels: above the rows, a row, the axis
 _MARGIN = 3.0  # percent at either side
 _PAD = 0.06  # of the range, beyond the outermost bound
-_TICKS = 5
+_TICKS = 7
 _NARROWEST = {"dice": 0.01, "surface_dice": 0.01, "hd95": 0.1}  # of the axis to either side of zero
 
 

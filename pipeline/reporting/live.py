@@ -14,7 +14,7 @@ from pipeline.runs import write_bytes
 
 __all__ = ["LiveCurves"]
 
-_FIRST_TAKES_S = 0.5  # as a rule; so the first drawing comes after 50 s
+_FIRST_TAKES_S = 1.0  # on a slow machine; so the first drawing comes after 100 s
 
 
 class LiveCurves:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,10 @@ from transforms.nifti import NiftiFile, ReadOptions, read_label, read_nifti
 from transforms.planes import plane_of
 
 __all__ = ["CaseFiles", "Picture", "load_pair"]
+
+_AROUND = 1.0  # of the class's own extent, shown to each side
+_LEAST_PIXELS = 96  # that the longer side shows
+_NARROWEST = 0.7  # of the longer side that the shorter one shows
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,8 @@ class Picture:
 def load_pair(regression: Regression, files: CaseFiles, classes: Sequence[str]) -> Picture:
     """One slice of a case with either prediction, of the class that got worse alone.
 
-    Of a volume it is the slice where the other evaluation has the most wrong voxels more than the first.
+    Of a volume it is the slice where the other evaluation has the most wrong voxels more than the first. What is far
+    from the class is cut off, alike in both.
 
     Raises
     ------
@@ -99,6 +105,7 @@ def load_pair(regression: Regression, files: CaseFiles, classes: Sequence[str]) 
             regression.case, number, image, (label, mask), classes, files.image_options, files.knows_spacing
         ) for mask in predictions
     )  # fmt: skip
+    first, other = _near_the_class(first, other)
     return Picture(regression, (first, other), "" if files.image else "The image is not known: outlines alone.")
 
 
@@ -107,6 +114,29 @@ def _image(files: CaseFiles, label: NiftiFile) -> NiftiFile:
     if files.image is None:
         return replace(label, array=np.zeros(label.array.shape, dtype=np.float32))
     return read_nifti(files.image, files.image_options).channels[0]
+
+
+def _near_the_class(first: Example, other: Example) -> tuple[Example, Example]:
+    """The same part of both: the class in any of the masks, with something around it."""
+    shown = (first.reference > 0) | (first.prediction > 0) | (other.prediction > 0)
+    spans = [np.flatnonzero(shown.any(axis=1 - axis)) for axis in (0, 1)]
+    if not all(map(len, spans)):
+        return first, other
+    lengths = [(span[-1] + 1 - span[0]) * (1 + 2 * _AROUND) for span in spans]
+    longest = max(*lengths, _LEAST_PIXELS)
+    steps = []
+    for span, length, size in zip(spans, lengths, shown.shape, strict=True):
+        half = max(length, _NARROWEST * longest) / 2
+        middle = (span[0] + span[-1] + 1) / 2
+        steps.append(slice(max(0, math.floor(middle - half)), min(size, math.ceil(middle + half))))
+    part = (steps[0], steps[1])
+    return _part(first, part), _part(other, part)
+
+
+def _part(example: Example, part: tuple[slice, slice]) -> Example:
+    return replace(
+        example, image=example.image[part], reference=example.reference[part], prediction=example.prediction[part]
+    )  # fmt: skip
 
 
 def _worst_slice(shown: Sequence[np.ndarray], axis: int) -> int:

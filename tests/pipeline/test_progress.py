@@ -118,6 +118,8 @@ def test_the_share_of_a_budget(clock: SimpleNamespace, capsys: pytest.CaptureFix
 def test_nothing_is_shown_where_it_is_to_be_quiet(clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
+    for name in ("NO_COLOR", "FORCE_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
     with speaking("quiet"), stage("read", 20, "slices") as told:
         clock.now += 20
         told.advance(10)

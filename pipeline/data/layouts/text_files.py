@@ -11,7 +11,7 @@ from pipeline.errors import DataError
 MAX_BYTES = 50_000_000  # a table of some hundred thousand rows
 
 
-def read_text(path: Path, remedy: str, most_bytes: int = MAX_BYTES) -> str:
+def read_text(path: Path, remedy: str, most_bytes: int | None = None) -> str:
     """The text of a UTF-8 file, with or without a byte order mark.
 
     Parameters
@@ -21,20 +21,21 @@ def read_text(path: Path, remedy: str, most_bytes: int = MAX_BYTES) -> str:
     remedy
         What to do where there is none.
     most_bytes
-        A larger file is refused before it is read.
+        A larger file is refused before it is read; `MAX_BYTES` where it is not given.
 
     Raises
     ------
     DataError
         For a file that is missing, is too large, or is not UTF-8.
     """
+    most = MAX_BYTES if most_bytes is None else most_bytes
     try:
         size = path.stat().st_size
-        raw = path.read_bytes() if size <= most_bytes else b""
+        raw = path.read_bytes() if size <= most else b""
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", where=str(path), remedy=remedy) from error
-    if size > most_bytes:
-        raise DataError(f"{size} bytes is more than is read ({most_bytes})", where=str(path), remedy="Is it that file?")
+    if size > most:
+        raise DataError(f"{size} bytes is more than is read ({most})", where=str(path), remedy="Is it that file?")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -42,7 +43,7 @@ def read_text(path: Path, remedy: str, most_bytes: int = MAX_BYTES) -> str:
                         remedy="Save it as UTF-8") from error  # fmt: skip
 
 
-def read_json(path: Path, remedy: str, most_bytes: int = MAX_BYTES) -> dict[str, Any]:
+def read_json(path: Path, remedy: str, most_bytes: int | None = None) -> dict[str, Any]:
     """A JSON object: plain values, no key twice.
 
     Raises

@@ -131,9 +131,8 @@ def make_whole(
             if not _is_done(root, spec):  # another run may have been quicker
                 folder.rename(root)
     except OSError as error:
-        raise RunError(
-            f"the phantom cannot be written: {error}", where=str(root), remedy="Check its free space and your rights"
-        ) from error
+        what, remedy = f"the phantom cannot be written: {error}", "Check its free space and your rights"
+        raise RunError(what, where=str(root), remedy=remedy) from error
 
 
 def _mark(folder: Path, spec: PhantomSpec | VolumeSpec, layout: str) -> None:

@@ -74,3 +74,24 @@ def test_an_image_of_another_grid_is_not_shown(files: CaseFiles, write_nifti: Ca
     write_nifti(files.image, np.zeros((5, 6, 3), dtype=np.float32))
     with pytest.raises(DataError, match=r"its shape \(5, 6, 3\) is not the label's \(5, 6, 4\)"):
         load_pair(FALL, files, CLASSES)
+
+
+def test_what_is_far_from_the_class_is_cut_off_alike_in_both(
+    files: CaseFiles, write_nifti: Callable[..., Path]
+) -> None:
+    label = np.zeros((200, 300), dtype=np.uint8)
+    label[100:140, 200:220] = 2
+    first, other = label.copy(), np.roll(label, 30, axis=1)
+    image = np.arange(60_000, dtype=np.float32).reshape(200, 300)
+    assert files.image is not None
+    for path, array in zip((files.image, files.label, *files.predictions), (image, label, first, other), strict=True):
+        write_nifti(path, array, (1.0, 1.0))
+    flat = replace(files, class_ids=(2, 2, 2), voxels=(800, 800, 800))
+    picture = load_pair(FALL, flat, CLASSES)
+    assert picture.examples is not None
+    # rows 100 to 140 and columns 200 to 250 of any mask, as much around on each side: 60 to 180 and 150 to 300
+    for example, mask in zip(picture.examples, (first, other), strict=True):
+        assert (example.image == image[60:180, 150:300]).all()
+        assert (example.reference == label[60:180, 150:300]).all()
+        assert (example.prediction == mask[60:180, 150:300]).all()
+    assert picture.examples[1].dice["rectum"] == 0.0

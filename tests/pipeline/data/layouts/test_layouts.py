@@ -114,6 +114,17 @@ def test_keys_of_another_layout_have_no_effect(
     assert f"data.layout: {reader}" in fault.value.remedy
 
 
+def test_the_config_of_a_run_of_an_older_version_is_read(config_of: Callable[..., Any], tmp_path: Path) -> None:
+    from pipeline.config.load import load_config
+    from pipeline.config.resolved import resolved_text
+
+    text = resolved_text(config_of("folders"))
+    older = tmp_path / "older.yaml"
+    older.write_text("".join(line for line in text.splitlines(keepends=True) if "mirrored:" not in line))
+    assert "table: cases.csv" in older.read_text() and older.read_text() != text
+    assert load_config(older, (), {}).settings.data.table == "cases.csv"
+
+
 def test_keys_of_a_config_that_is_extended_are_left(tmp_path: Path, config_of: Callable[..., Any]) -> None:
     from pipeline.config.load import load_config
     from pipeline.config.resolved import resolved_text
