@@ -128,6 +128,7 @@ def _content(
         ),
         summary=evaluation.summary,
         cases=evaluation.cases,
+        scans=evaluation.scans,
         patients=evaluation.patients,
         history=[] if intake.folds else trained[0].state.history,
         best_epoch=0 if intake.folds else trained[0].state.best_epoch,

@@ -95,6 +95,8 @@ def _check_parameters(
             yield document.fault((*path, key), what, "Remove this key")
         elif key in refused:
             yield document.fault((*path, key), f"not to be set: {refused[key]}", "Remove this key")
+        elif kind == "network" and key == "members":
+            continue  # of any network: see pipeline.networks.ensemble
         elif known is not None and key not in known:
             yield document.fault((*path, key), f"{name} takes no {key!r}", suggestion(key, known - FILLED_IN))
     if kind == "network" and known is not None and _GIVEN - known:

@@ -42,6 +42,8 @@ class Ceiling:
         (K,) scans in which the class is lost altogether.
     scans, cases
         How many were measured.
+    keys
+        Patient and name of the scans that were measured.
     """
 
     dice: np.ndarray
@@ -49,6 +51,7 @@ class Ceiling:
     missed: np.ndarray
     scans: int
     cases: int
+    keys: frozenset[tuple[str, str]] = frozenset()
 
 
 def spread_scans(cases: Sequence[Case], slices: Callable[[Case], int], limit: int) -> list[Case]:
@@ -116,6 +119,7 @@ def resampling_ceiling(
         missed=np.array([row["missed"] for row in rows]),
         scans=summary["n_scans"],
         cases=len(cases),
+        keys=frozenset(scan_key(case) for case in cases),
     )
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from pipeline.config.targets import NETWORK_PREFIX
 from pipeline.errors import ConfigError
+from pipeline.networks.ensemble import Ensemble, member_count
 from pipeline.networks.unet import UNet, pad_to_multiple
 from transforms.plugins import PluginTarget, load_plugin_class
 
@@ -49,7 +50,7 @@ def build_network(target: Mapping[str, Any], in_channels: int, out_channels: int
     ----------
     target
         ``{_target_: UNet, ...}`` or ``{_target_: monai.networks.nets.NAME, ...}``, checked against the allow-list; or
-        a plugin's.
+        a plugin's. ``members: M`` makes M of it, see `Ensemble`.
     in_channels, out_channels
         Known from the data.
 
@@ -63,8 +64,14 @@ def build_network(target: Mapping[str, Any], in_channels: int, out_channels: int
     ConfigError, ChainError
         When the network refuses its parameters, with what it said, or gives another shape; when its plugin fails.
     """
+    count = member_count(target.get("members", 1))
+    members = [_build_one(target, in_channels, out_channels) for _ in range(count)]
+    return members[0] if count == 1 else Ensemble(members)
+
+
+def _build_one(target: Mapping[str, Any], in_channels: int, out_channels: int) -> nn.Module:
     name = str(target["_target_"])
-    parameters = {key: value for key, value in target.items() if key != "_target_"}
+    parameters = {key: value for key, value in target.items() if key not in ("_target_", "members")}
     if name == "UNet":
         return UNet(in_channels, out_channels, **parameters)
     short = name.removeprefix(NETWORK_PREFIX)

@@ -122,7 +122,7 @@ class ReportContent:
         Whether the data were made by equations; every plot and the report then say so.
     warnings
         Sentences that a reader must know, such as leaks that were allowed.
-    summary, cases, patients
+    summary, cases, scans, patients
         Of `pipeline.evaluation.aggregation.Evaluation`; of a cross-validation, the summary has "folds", as
         `pipeline.evaluation.folds.fold_figures` gives them.
     history
@@ -165,6 +165,7 @@ class ReportContent:
     warnings: tuple[str, ...]
     summary: dict[str, Any]
     cases: list[dict[str, Any]]
+    scans: list[dict[str, Any]]
     patients: list[dict[str, Any]]
     history: list[dict[str, Any]]
     best_epoch: int

@@ -29,6 +29,8 @@ _QUALITIES = ((4e6, 80), (9e6, 65), (18e6, 50), (math.inf, 35))  # of WebP, up t
 _MARGIN = 2  # slices that are shown beyond those with a class
 _FEW = 40  # slices of a scan up to which all are shown
 _MOST_CLASSES = 256
+_MOST_MISSES = 8  # scans that do not fit, after which no smaller one is looked for
+_SAMPLED = 4_000_000  # voxels of a scan, of which its window is taken
 
 ScanKey = tuple[str, str]  # patient and scan, as `pipeline.data.cases.scan_key` gives them
 
@@ -37,7 +39,9 @@ def pack_gallery(
     scans: Mapping[ScanKey, Callable[[], Sequence[Example]]], rows: Iterable[Mapping[str, Any]], n_slices: int,
     classes: Sequence[str], most_bytes: int = MOST_BYTES, done: Callable[[], None] = lambda: None,
 ) -> Gallery:  # fmt: skip
-    """Pack as many scans as fit: the worst, the median and the best, then the others from the worst on.
+    """Pack scans until the room is used up: the worst, the median and the best, then the others from the worst on.
+
+    One that is too large for what is left is passed over; after eight of them it is done.
 
     Parameters
     ----------
@@ -55,13 +59,16 @@ def pack_gallery(
         Called after each scan that was packed.
     """
     stacks: dict[ScanKey, Stack] = {}
-    left, quality = most_bytes, 0
+    left, quality, missed = most_bytes, 0, 0
     for key in _in_turn(scans, rows) if len(classes) <= _MOST_CLASSES else ():
         slices = scans[key]()
         quality = quality or _quality(slices[0].image.size * n_slices)
         stack = pack_stack(key[1], slices, classes, quality)
         if stack.bytes > left:
-            break
+            missed += 1
+            if missed == _MOST_MISSES:
+                break
+            continue
         left -= stack.bytes
         stacks[key] = stack
         done()
@@ -100,7 +107,8 @@ def pack_stack(name: str, slices: Sequence[Example], classes: Sequence[str], qua
     shown = _shown(slices)
     hangings = [hang(one) for one in shown]
     factor = max(1, math.ceil(max(max(one.image.shape) for one in shown) / _LONGEST_SIDE))
-    low, high = window(np.concatenate([one.image.ravel() for one in shown]))
+    stride = math.ceil(sum(one.image.size for one in shown) / _SAMPLED)
+    low, high = window(np.concatenate([one.image.ravel()[::stride] for one in shown]))
     tiles = [
         (_grey(_reduced(hanging(one.image), factor), low, high), *(
             hanging(mask)[factor // 2 :: factor, factor // 2 :: factor] for mask in (one.reference, one.prediction)

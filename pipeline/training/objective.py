@@ -86,7 +86,7 @@ def check_loss(loss: nn.Module, classes: int, device: torch.device) -> None:
 
 
 class Objective(nn.Module):
-    """A loss that takes the outputs of a network with deep supervision as well (Lee et al., AISTATS 2015).
+    """A loss that takes the outputs of a network with deep supervision (Lee et al., AISTATS 2015) or members as well.
 
     Parameters
     ----------
@@ -104,19 +104,24 @@ class Objective(nn.Module):
         super().__init__()
         self.loss = loss
 
-    def forward(self, outputs: torch.Tensor | Sequence[torch.Tensor], label: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, outputs: torch.Tensor | Sequence[torch.Tensor] | Sequence[Sequence[torch.Tensor]], label: torch.Tensor
+    ) -> torch.Tensor:
         """The loss, () float32.
 
         Parameters
         ----------
         outputs
-            (B, K, H, W), or a list of it and of (B, K, ceil(H / 2), ceil(W / 2)) and so on.
+            (B, K, H, W), or a list of it and of (B, K, ceil(H / 2), ceil(W / 2)) and so on; or a list of these lists,
+            one a member of an `Ensemble`, whose losses are averaged: a step of Adam is as large as if it learnt alone.
         label
             (B, 1, H, W).
         """
         if isinstance(outputs, torch.Tensor):
             value: torch.Tensor = self.loss(outputs.float(), label)
             return value
+        if not isinstance(outputs[0], torch.Tensor):
+            return torch.stack([self(member, label) for member in outputs]).mean()
         weights = [0.5**level for level in range(len(outputs))]
         parts = [
             weight * self.loss(logits.float(), _reduced(label, logits.shape[-2:], 2**level))

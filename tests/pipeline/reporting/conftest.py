@@ -96,7 +96,7 @@ def make_content() -> Callable[..., ReportContent]:
         given: dict[str, Any] = {
             "title": "A small run", "name": "small", "classes": classes, "synthetic": True,
             "warnings": ("Mind the gap.",), "examples": shown, "captions": ("worst", "best"),
-            "summary": found.summary, "cases": found.cases, "patients": found.patients,
+            "summary": found.summary, "cases": found.cases, "scans": found.scans, "patients": found.patients,
             "history": [epoch(number, classes) for number in range(1, epochs + 1)], "best_epoch": max(1, epochs - 1),
             "dataset": tuple(side(name, len(classes)) for name in ("train", "test")), "knows_spacing": False,
             "config_text": "name: small\n",

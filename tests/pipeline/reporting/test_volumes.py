@@ -23,7 +23,7 @@ def content_of(make_content: Make, volume: float | None) -> ReportContent:
         for number, matrix in enumerate(confusions)
     ]
     found = evaluate(counts, CLASSES, resamples=100)
-    return make_content(summary=found.summary, cases=found.cases, patients=found.patients)
+    return make_content(summary=found.summary, cases=found.cases, scans=found.scans, patients=found.patients)
 
 
 def test_means_and_differences(make_content: Make) -> None:
