@@ -49,6 +49,16 @@ def sided(name: str) -> bool:
     return not {"left", "right"}.isdisjoint(_tokens(name))
 
 
+def told_by_side(classes: Sequence[str]) -> list[str]:
+    """The classes of a pair, and those that are named by a side without their other half.
+
+    >>> told_by_side(["kidney_l", "kidney_r", "left lung", "left ventricle", "liver"])
+    ['kidney_l', 'kidney_r', 'left lung']
+    """
+    paired = {name for pair in side_pairs(classes) for name in pair}
+    return [name for name in classes if name in paired or (sided(name) and not _is_chamber(_tokens(name)))]
+
+
 def _is_chamber(tokens: Sequence[str]) -> bool:
     return not _CHAMBERS.isdisjoint(tokens) and "lateral" not in tokens  # the brain's lateral ventricles are alike
 

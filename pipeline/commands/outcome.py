@@ -28,6 +28,7 @@ from pipeline.reporting.content import FoldContent, ReportContent
 from pipeline.reporting.examples import choose_cases, load_example
 from pipeline.reporting.plots import save_plots
 from pipeline.reporting.report import render_report
+from pipeline.reporting.stack import Gallery
 from pipeline.reporting.tracking.figures import final_figures
 from pipeline.reporting.tracking.trackers import NO_TRACKERS, Trackers
 from pipeline.runs import provenance, write_json, write_text
@@ -64,10 +65,8 @@ def conclude(
     ceiling, lacks = _ceiling(intake)
     with stage("report", 3, "parts") as progress:
         content = _content(intake, evaluation, trained, folder, source)
-        content = replace(
-            content, ceiling=ceiling, warnings=(*content.warnings, *lacks),
-            gallery=gallery_of(intake, evaluation, folder / "predictions"),
-        )  # fmt: skip
+        gallery, more = _gallery(intake, evaluation, folder)
+        content = replace(content, ceiling=ceiling, gallery=gallery, warnings=(*content.warnings, *lacks, *more))
         progress.advance()
         save_plots(content, folder / "plots")
         progress.advance()
@@ -90,6 +89,17 @@ def _ceiling(intake: Intake) -> tuple[Ceiling | None, tuple[str, ...]]:
             return tested_ceiling(intake, progress.advance), ()
     except Fault as fault:
         return None, (f"The ceiling of the chain could not be measured: {fault}",)
+
+
+def _gallery(
+    intake: Intake, evaluation: aggregation.Evaluation, folder: Path
+) -> tuple[Gallery, tuple[str, ...]]:  # fmt: skip
+    """The slices that can be leafed through, or why there are none: the report does without."""
+    try:
+        return gallery_of(intake, evaluation, folder / "predictions"), ()
+    except (Fault, MemoryError) as fault:
+        reason = str(fault) or "there is not enough memory"
+        return Gallery(), (f"The slices could not be put into this page: {reason}",)
 
 
 def _evaluation(intake: Intake, trained: Sequence[Trained], folder: Path) -> aggregation.Evaluation:

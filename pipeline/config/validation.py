@@ -17,7 +17,7 @@ from pipeline.config.suggestions import nearest, suggestion
 from pipeline.config.targets import check_targets
 from pipeline.errors import ConfigError, raise_all
 from transforms.lint import lint_chain
-from transforms.sides import side_pairs
+from transforms.sides import told_by_side
 
 _EXPECTED = {
     "int_type": "a whole number",
@@ -211,10 +211,9 @@ def _contradictions(document: Document, settings: Settings) -> Iterator[KeyFault
     if data.views is not None and data.axis is not None:
         what = "both 'axis' (one view) and 'views' are set"
         yield fault(("data", "views"), what, "Set data.axis: null, or leave data.views out")
-    if data.mirrored and (pairs := side_pairs(data.classes)):
-        named = ", ".join(f"{left} and {right}" for left, right in pairs)
-        what = f"a mirror makes a left one of a right one, but the mask goes on calling it by its old side: {named}"
-        yield fault(("data", "mirrored"), what, "Set it to false, or make one class of each pair (data.label_map)")
+    if data.mirrored and (named := told_by_side(data.classes)):
+        what = f"in a mirror what is left comes to lie right, and is called by its old side: {', '.join(named)}"
+        yield fault(("data", "mirrored"), what, "Set it to false, or make one class of both sides (data.label_map)")
     if data.fold == "all" and settings.splits.kind not in ("folds", "file"):
         what = f"splits.kind is {settings.splits.kind}, which has no folds that could all be trained"
         yield fault(("data", "fold"), what, "Set splits.kind to 'folds', or to 'file' with nnU-Net's splits_final.json")

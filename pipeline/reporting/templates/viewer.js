@@ -17,6 +17,9 @@
     });
   });
   let now = null; // { index, stack, picture, ids }
+  let listed = ""; // the class ids whose boxes stand below the picture
+
+  const score = (value) => (value === null ? "–" : (value / 1000).toFixed(3));
 
   const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
@@ -148,15 +151,20 @@
     const size = stack.factor > 1 ? `, shown at 1/${stack.factor} of its size` : "";
     part("place").textContent = (number === null ? `slice ${of}` : `slice ${number} (${of})`)
       + (stack.name === name ? "" : ` of scan ${stack.name}`) + size;
+    if (listed === shown.join() && listed) { // only the figures change: a box that has the focus keeps it
+      shown.forEach((id, place) => { part("classes").querySelectorAll("b")[place].textContent = score(dice[id]); });
+      return;
+    }
+    listed = shown.join();
     const items = shown.map((id) => {
       const item = document.createElement("label");
       const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: !hidden.has(id) });
       box.addEventListener("change", () => { hidden[box.checked ? "delete" : "add"](id); draw(); });
       const swatch = Object.assign(document.createElement("span"), { className: "swatch" });
       swatch.style.background = colours[id];
-      const score = document.createElement("b");
-      score.textContent = dice[id] === null ? "–" : (dice[id] / 1000).toFixed(3);
-      item.append(box, swatch, classes[id], score);
+      const figure = document.createElement("b");
+      figure.textContent = score(dice[id]);
+      item.append(box, swatch, classes[id], figure);
       return item;
     });
     if (!items.length) items.push("Neither mask shows a class here.");
@@ -180,29 +188,35 @@
   }
 
   const step = (by) => {
+    if (!now) return;
     slider.value = Number(slider.value) + by;
     draw();
   };
   const leaf = (by) => {
+    if (!now) return;
     const index = (now.index + by + stacks.length) % stacks.length;
     open(index, stacks[index].first);
   };
 
-  slider.addEventListener("input", draw);
-  part("reference").addEventListener("change", draw);
-  part("prediction").addEventListener("change", draw);
+  const redraw = () => { if (now) draw(); };
+  slider.addEventListener("input", redraw);
+  part("reference").addEventListener("change", redraw);
+  part("prediction").addEventListener("change", redraw);
   part("back").addEventListener("click", () => step(-1));
   part("forth").addEventListener("click", () => step(1));
   part("before").addEventListener("click", () => leaf(-1));
   part("after").addEventListener("click", () => leaf(1));
   part("close").addEventListener("click", () => dialog.close());
-  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  dialog.addEventListener("pointerdown", ({ clientX, clientY }) => { // beside the window, not on its margins
+    const { left, right, top, bottom } = dialog.getBoundingClientRect();
+    if (clientX < left || clientX > right || clientY < top || clientY > bottom) dialog.close();
+  });
   dialog.addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
     if (by && now) { event.preventDefault(); step(by); }
   });
   canvas.addEventListener("wheel", (event) => { event.preventDefault(); step(Math.sign(event.deltaY)); }, { passive: false });
-  window.addEventListener("resize", () => { if (dialog.open && now) draw(); });
+  window.addEventListener("resize", () => { if (dialog.open) redraw(); });
 
   for (const place of document.querySelectorAll("[data-case]")) {
     const found = places.get(place.dataset.case);

@@ -61,14 +61,20 @@ def test_a_chain_that_halves_has_a_lower_ceiling(project: Path, phantom: Path, r
     assert mean == pytest.approx(np.mean(classes), abs=0.002)
 
 
-def test_a_run_is_not_lost_for_its_ceiling(
+def test_a_run_is_not_lost_for_its_exhibits(
     project: Path, phantom: Path, run_pipeline: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*arguments: object) -> None:
         raise DataError("does not go through", where="label.nii.gz")
 
+    def too_large(*arguments: object) -> None:
+        raise MemoryError
+
     monkeypatch.setattr(outcome, "tested_ceiling", refused)
+    monkeypatch.setattr(outcome, "gallery_of", too_large)
     assert run_pipeline(project / "configs/hipmri.yaml", "--set", f"data.root={phantom}") == 0
     report = (project / "runs/hipmri-PHANTOM/001/report.html").read_text()
     assert '<h2 id="ceiling">' not in report and 'href="#ceiling"' not in report
     assert "The ceiling of the chain could not be measured: label.nii.gz: does not go through" in report
+    assert "The slices could not be put into this page: there is not enough memory" in report
+    assert 'id="stacks"' not in report

@@ -157,9 +157,10 @@ def test_mirrored_sides_are_told_with_their_place(load: Load, faults_of: FaultsO
     (fault,) = faults_of(lambda: load("data.classes=[background, lung_left, lung_right]", flip))
     assert "lung_left and lung_right" in fault.what
     load("data.classes=[background, lung, liver]", flip)
-    (fault,) = faults_of(lambda: load("data.classes=[background, lung_left, lung_right]", "data.mirrored=true"))
-    assert "lung_left and lung_right" in fault.what and "data.mirrored" in fault.where
-    load("data.classes=[background, lung, liver]", "data.mirrored=true")
+    for classes in ("lung_left, lung_right", "left lung", "kidney_l, kidney_r"):
+        (fault,) = faults_of(partial(load, f"data.classes=[background, {classes}]", "data.mirrored=true"))
+        assert classes in fault.what and "data.mirrored" in fault.where
+    load("data.classes=[background, lung, liver, left ventricle]", "data.mirrored=true")
 
 
 @pytest.mark.parametrize("override", ["training.learning_rate=1", "training.weight_decay=0", "training.budget=90 s"])

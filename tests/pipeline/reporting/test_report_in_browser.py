@@ -193,5 +193,20 @@ def test_outlines_are_drawn_where_the_masks_end_and_can_be_switched_off(opened: 
     part(opened, "reference").click()
     assert outlined(opened, bone) == 0
     part(opened, "reference").click()
-    part(opened, "classes").find_element(By.TAG_NAME, "input").click()
+    box = part(opened, "classes").find_element(By.TAG_NAME, "input")
+    box.click()
     assert outlined(opened, bone) == 0
+    assert opened.switch_to.active_element == box, "who goes by the keyboard keeps the place"
+
+
+def test_a_click_beside_the_window_closes_it_and_one_in_it_does_not(opened: webdriver.Chrome) -> None:
+    open_case(opened, "case_1_2")
+    viewer = opened.find_element(By.ID, "viewer")
+    webdriver.ActionChains(opened).move_to_element(part(opened, "title")).click().perform()
+    edge = viewer.rect
+    webdriver.ActionChains(opened).move_by_offset(0, 0).move_to_element_with_offset(
+        viewer, -edge["width"] // 2 + 4, 0
+    ).click().perform()
+    assert viewer.is_displayed()
+    webdriver.ActionChains(opened).move_to_element_with_offset(viewer, -edge["width"] // 2 - 40, 0).click().perform()
+    assert not viewer.is_displayed()
