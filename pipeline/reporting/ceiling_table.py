@@ -57,8 +57,8 @@ def ceiling_rows(content: ReportContent) -> list[CeilingRow]:
         for class_id, name in list(enumerate(content.classes))[1:]
     ]
     known = [pair for pair in both.values() if not any(math.isnan(value) for value in pair)]
-    means = tuple(math.fsum(side) / len(known) for side in zip(*known, strict=True)) if known else (math.nan, math.nan)
-    return [*rows, _row(f"mean of {len(known)}", "", *means, 0)]
+    reached, best = (math.fsum(pair[side] for pair in known) / len(known) if known else math.nan for side in (0, 1))
+    return [*rows, _row(f"mean of {len(known)}", "", reached, best, 0)]
 
 
 def _both(content: ReportContent, found: Ceiling) -> dict[str, tuple[float, float]]:

@@ -120,12 +120,13 @@ class Objective(nn.Module):
         if isinstance(outputs, torch.Tensor):
             value: torch.Tensor = self.loss(outputs.float(), label)
             return value
-        if not isinstance(outputs[0], torch.Tensor):
+        levels = [one for one in outputs if isinstance(one, torch.Tensor)]
+        if len(levels) < len(outputs):
             return torch.stack([self(member, label) for member in outputs]).mean()
-        weights = [0.5**level for level in range(len(outputs))]
+        weights = [0.5**level for level in range(len(levels))]
         parts = [
             weight * self.loss(logits.float(), _reduced(label, logits.shape[-2:], 2**level))
-            for level, (weight, logits) in enumerate(zip(weights, outputs, strict=True))
+            for level, (weight, logits) in enumerate(zip(weights, levels, strict=True))
         ]
         return torch.stack(parts).sum() / sum(weights)
 

@@ -12,7 +12,7 @@ from pipeline.networks.ensemble import Ensemble
 from pipeline.networks.fold import folded
 from pipeline.training.objective import Objective, build_loss
 
-TARGETS = [
+TARGETS: list[dict[str, object]] = [
     {"_target_": "UNet", "channels": [4, 8], "deep_supervision": 1},
     {"_target_": "UNet", "channels": [4, 8]},
     {"_target_": "monai.networks.nets.UNet", "channels": [4, 8], "strides": [2], "norm": "batch"},
