@@ -21,7 +21,7 @@ import numpy as np
 from pipeline.evaluation import bootstrap, overlap
 from pipeline.evaluation.differences import FOREGROUND, METRICS, Counts, Family, Regression, Row
 from pipeline.evaluation.matching import Matched
-from pipeline.evaluation.signed_ranks import fewest_patients, holm, leaning, least_p, rounded, signed_rank_p
+from pipeline.evaluation.signed_ranks import holm, leaning, rounded, signed_rank_p
 from pipeline.evaluation.stored import Stored
 
 __all__ = ["Comparison", "Pair", "compare", "patient_figures"]
@@ -100,11 +100,10 @@ def compare(matched: Sequence[Matched]) -> Comparison:
     """
     first = matched[0].first
     pairs = [_pair(one, first.confidence, first.resamples, first.seed) for one in matched]
-    alpha = round(1 - first.confidence, 12)
     means, classes = {}, {}
     for metric in METRICS:
-        means[metric], pairs = _corrected(pairs, metric, alpha, of_classes=False)
-        classes[metric], pairs = _corrected(pairs, metric, alpha, of_classes=True)
+        means[metric], pairs = _corrected(pairs, metric, of_classes=False)
+        classes[metric], pairs = _corrected(pairs, metric, of_classes=True)
     return Comparison(first.name, pairs, means, classes, first.confidence, first.resamples, first.seed)
 
 
@@ -228,8 +227,8 @@ def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if values.size else None
 
 
-def _corrected(pairs: Sequence[Pair], metric: str, alpha: float, *, of_classes: bool) -> tuple[Family, list[Pair]]:
-    """Correct a family of tests over all pairs; gives what it can tell, and the pairs with its p."""
+def _corrected(pairs: Sequence[Pair], metric: str, *, of_classes: bool) -> tuple[Family, list[Pair]]:
+    """Correct a family of tests over all pairs; gives the family, and the pairs with its p."""
     places = [
         (number, index)
         for number, pair in enumerate(pairs)
@@ -242,10 +241,7 @@ def _corrected(pairs: Sequence[Pair], metric: str, alpha: float, *, of_classes: 
         rows = list(corrected[number][metric])
         rows[index] = replace(row, p_holm=p)
         corrected[number][metric] = rows
-    tested = [row.n_patients for row in family if row.p is not None]
-    most = max(tested, default=0)
-    reached = min(1.0, len(tested) * least_p(most)) if tested else math.nan
-    found = Family(len(tested), most, reached, fewest_patients(len(tested), alpha))
+    found = Family(tuple(row.n_patients for row in family if row.p is not None))
     return found, [replace(pair, rows=rows) for pair, rows in zip(pairs, corrected, strict=True)]
 
 

@@ -48,9 +48,9 @@ def verdict(comparison: Comparison, pair: Pair) -> Verdict:
     rest = _of_classes(comparison, classes)
     if mean.ties == mean.n_patients:
         return Verdict("none", f"{names[0]} and {names[1]} have the same Dice in all of {patients}.", tuple(rest))
-    if not family.can_tell(alpha):
+    if not family.can_tell(mean.n_patients, alpha):
         headline = f"With {patients} no difference between {names[0]} and {names[1]} can be shown."
-        return Verdict("few", headline, (_too_few(family, alpha), f"In these {patients}: {figures}.", *rest))
+        return Verdict("few", headline, (_too_few(mean, family, alpha), f"In these {patients}: {figures}.", *rest))
     p = p_text(mean.p_holm)
     if shown == "unclear":
         headline = f"{names[0]} and {names[1]} differ, but not in one direction ({p}, {patients})."
@@ -78,11 +78,11 @@ def _figures(mean: Row, confidence: float) -> str:
     return text if mean.interval is None else f"{text} ({100 * confidence:g} % interval {interval_text(mean.interval)})"
 
 
-def _too_few(family: Family, alpha: float) -> str:
+def _too_few(mean: Row, family: Family, alpha: float) -> str:
     tests = "" if family.tests == 1 else f" after Holm's correction of {family.tests} tests"
     return (
-        f"Even if all went the same way, p would be {family.least_p:.3g}{tests}, above {alpha:g}: it takes "
-        f"{family.needed} patients."
+        f"Even if all went the same way, p would be {family.least_p(mean.n_patients):.3g}{tests}, above {alpha:g}: it "
+        f"takes at least {family.needed(mean.n_patients, alpha)} patients."
     )
 
 
@@ -92,15 +92,19 @@ def _of_classes(comparison: Comparison, classes: Sequence[Row]) -> list[str]:
     sentences = []
     by_state = {state: [row.name for row in classes if row.shown(alpha) == state] for state in _STATES}
     told = [f"{_STATES[state]} {_named(names)}" for state, names in by_state.items() if names]
+    tested = [row for row in classes if row.p is not None]
+    few = [row for row in tested if not family.can_tell(row.n_patients, alpha)]
+    least = min((family.needed(row.n_patients, alpha) for row in few), default=0)
+    takes = f"for {_plural(family.tests, 'test')} it takes at least {least} patients."
     if told:
         sentences.append(f"By class, Dice is {'; '.join(told)}.")
-    elif family.tests and not family.can_tell(alpha):
-        sentences.append(
-            f"No class by itself can show a difference: for {_plural(family.tests, 'test')} it takes {family.needed} "
-            "patients."
-        )
-    elif family.tests:
+    elif few and len(few) == len(tested):
+        sentences.append(f"No class by itself can show a difference: {takes}")
+    elif tested:
         sentences.append("No class by itself shows a difference in Dice.")
+    if few and len(few) < len(tested):
+        named = _named([f"{row.name} ({row.n_patients})" for row in few])
+        sentences.append(f"Too few patients show {named} for a difference to be shown: {takes}")
     patients = max((row.n_patients for row in classes), default=0)
     if 1 < patients < _FEW_PATIENTS:
         sentences.append(f"Intervals over {patients} patients are rough, and tend to come out too narrow.")
