@@ -17,11 +17,11 @@ import numpy as np
 from pipeline.evaluation import bootstrap
 from pipeline.evaluation.ablation_cells import FinishedCell, ScanScores
 
-__all__ = ["Difference", "Figure", "Resampling", "Side", "Variant", "VariantFigures", "SIDES", "compare"]
+__all__ = ["Difference", "Figure", "Resampling", "Side", "Variant", "Unit", "VariantFigures", "SIDES", "compare"]
 
 SIDES = ("validation", "test")
 Seed = str
-Unit = tuple[int, str, str]
+Unit = tuple[int, str, str]  # fold, patient, scan
 
 
 @dataclass(frozen=True)

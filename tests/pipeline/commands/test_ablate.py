@@ -54,7 +54,7 @@ class FakeRuns:
         (cell / "config.yaml").write_text(text)
         ended = self.ends[cell.name].pop(0) if self.ends.get(cell.name) else Ended(0)
         if ended.code == 0:
-            self.write_cell(cell, validation=False)
+            self.write_cell(cell, validation=())
         return ended
 
 

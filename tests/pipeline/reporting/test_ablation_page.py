@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,18 @@ def test_the_page_is_whole_and_loads_nothing(make: Make) -> None:
     assert "2 of 4 runs done" in page.text and PHANTOM not in page.text
     empty = Ablation("t", "c", (CellOutcome("a", "a", (("k", "v"),)),))
     assert "0 of 1 runs done" in Page(ablation_page(empty)).text
+
+
+def test_the_page_says_once_why_no_variant_is_named(
+    make: Make, write_cell: Callable[..., None], tmp_path: Path
+) -> None:
+    ablation = make(seeds=1)
+    write_cell(tmp_path / "other", validation=("v1", "v9"))
+    cells = (ablation.cells[0], replace(ablation.cells[1], finished=read_cell(tmp_path / "other")))
+    for given, times in ((ablation.cells, 0), (cells, 1)):
+        text = Page(ablation_page(replace(ablation, cells=given))).text
+        assert text.count("they were not validated on the same scans") == times
+        assert ("highest validation Dice" in text) is (not times) and "Choose by the validation Dice" in text
 
 
 def test_the_marks_of_the_chart_stand_at_their_figures(make: Make) -> None:
