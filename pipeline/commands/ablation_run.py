@@ -6,6 +6,7 @@ arguments: nothing that an earlier cell has set, threads or random state, is lef
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -101,6 +102,7 @@ class Listener:
         with subprocess.Popen(
             command, cwd=_folder_of(command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace", process_group=0,
+            env=_without_colours(),
         ) as process:  # fmt: skip
             self._running = process
             self._pass_on()  # what came while it was started
@@ -128,6 +130,11 @@ class Listener:
             memory = ", perhaps for want of memory" if name == "SIGKILL" else ""
             return Ended(EXIT_USER, f"killed by {name}{memory}")
         return Ended(EXIT_DEFECT, f"a defect of Slicewise: {'; '.join(filter(None, last))}")
+
+
+def _without_colours() -> dict[str, str]:
+    """The environment of a process whose lines are read: ``FORCE_COLOR`` would put colours into a pipe as well."""
+    return {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"} | {"NO_COLOR": "1"}
 
 
 def _folder_of(command: Sequence[str]) -> Path | None:

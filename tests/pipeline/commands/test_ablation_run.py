@@ -40,6 +40,19 @@ def test_how_it_ended(code: str, expected: Ended, capsys: pytest.CaptureFixture[
         assert "error: a.\nerror: b.\n2 errors.\n" in captured.err
 
 
+def test_colours_that_are_forced_do_not_hide_the_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run's own words, by the function that every command says them through."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    said = f"sys.path.insert(0, {str(CHECKOUT)!r})\nfrom pipeline.terminal import tell\ntell('error: a: b. Do c.')"
+    assert Listener().run(python(f"{said}\nsys.exit(2)")) == Ended(2, "a: b. Do c.")
+    assert capsys.readouterr().err == "error: a: b. Do c.\n"
+    other = "sys.exit(2 * ('FORCE_COLOR' in os.environ or os.environ['NO_COLOR'] != '1'))"
+    assert Listener().run(python(other)) == Ended(0), "libraries that know of these alone"
+
+
 @pytest.mark.parametrize(
     ("sent", "received"),
     [("SIGINT", "SIGINT"), ("SIGTERM", "SIGTERM"), ("SIGUSR1", "SIGUSR1"), ("SIGHUP", "SIGTERM")],
