@@ -24,7 +24,8 @@ __all__ = ["CHECKOUT", "Ended", "Listener", "run_command", "validation_command"]
 CHECKOUT = Path(__file__).parents[2]  # where bin/ is
 _STOPS = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP")
 _PASSED_ON = {signal.SIGHUP: signal.SIGTERM}  # a run knows no other way to be told that its terminal is gone
-_LAST_LINES = 3  # of a defect, that may say what it was
+_LAST_LINES = 3  # of a defect, that may say what it was, with the exception as the last
+_MARKS = " ^~\n"  # below the lines of a traceback
 _ERROR = "error: "
 
 
@@ -110,9 +111,10 @@ class Listener:
             for line in process.stderr:
                 sys.stderr.write(line)
                 sys.stderr.flush()
-                last.append(line.strip())
                 if line.startswith(_ERROR):
                     errors.append(line.removeprefix(_ERROR).strip())
+                elif line.strip(_MARKS):
+                    last.append(line.strip())
             code = process.wait()
             self._running = None
         return self._ended(code, errors, list(last))
@@ -129,7 +131,7 @@ class Listener:
             name = signal.Signals(-code).name
             memory = ", perhaps for want of memory" if name == "SIGKILL" else ""
             return Ended(EXIT_USER, f"killed by {name}{memory}")
-        return Ended(EXIT_DEFECT, f"a defect of Slicewise: {'; '.join(filter(None, last))}")
+        return Ended(EXIT_DEFECT, f"a defect of Slicewise: {'; '.join(last)}")
 
 
 def _without_colours() -> dict[str, str]:

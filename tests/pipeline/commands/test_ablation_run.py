@@ -25,8 +25,6 @@ def python(code: str) -> list[str]:
         ("print('error: a: b. Do c.', file=sys.stderr); sys.exit(2)", Ended(2, "a: b. Do c.")),
         ("print('error: a.\\nerror: b.\\n2 errors.', file=sys.stderr); sys.exit(2)", Ended(2, "a. (and 1 more)")),
         ("print('usage: x\\nsomething', file=sys.stderr); sys.exit(2)", Ended(2, "usage: x; something")),
-        ("print('KeyError: 3\\n\\nThis is a defect', file=sys.stderr); sys.exit(1)",
-         Ended(1, "a defect of Slicewise: KeyError: 3; This is a defect")),
         ("os.kill(os.getpid(), signal.SIGKILL)", Ended(2, "killed by SIGKILL, perhaps for want of memory")),
         ("os.kill(os.getpid(), signal.SIGTERM)", Ended(2, "killed by SIGTERM")),
         ("sys.exit(3)", Ended(3, "a signal")),
@@ -38,6 +36,21 @@ def test_how_it_ended(code: str, expected: Ended, capsys: pytest.CaptureFixture[
     assert captured.out == "", "standard output is that of the ablation"
     if "error: a." in code:
         assert "error: a.\nerror: b.\n2 errors.\n" in captured.err
+
+
+def test_a_defect_is_told_by_the_end_of_its_traceback() -> None:
+    """As a command itself tells it: a traceback, then a line that says that it is a defect."""
+    code = f"""
+sys.path.insert(0, {str(CHECKOUT)!r})
+from pipeline.commands.arguments import guarded
+def body():
+    {{}}[3]
+sys.exit(guarded(body, show_traceback=False))
+"""
+    ended = Listener().run(python(code))
+    assert ended.code == 1 and ended.reason.startswith("a defect of Slicewise: ")
+    assert ended.reason.endswith("; KeyError: 3") and ended.reason.count("defect of Slicewise") == 1
+    assert "^" not in ended.reason and ended.reason.count("; ") == 2
 
 
 def test_colours_that_are_forced_do_not_hide_the_reason(
