@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ _PASSED_ON = {signal.SIGHUP: signal.SIGTERM}  # a run knows no other way to be t
 _LAST_LINES = 3  # of a defect, that may say what it was, with the exception as the last
 _MARKS = " ^~\n"  # below the lines of a traceback
 _ERROR = "error: "
+_STANDARD_ERROR = 2
+_STOPPING = "the run was asked to stop, and saves its checkpoint before it ends"
 
 
 @dataclass(frozen=True)
@@ -58,17 +60,18 @@ def validation_command(out: Path) -> list[str]:
 
 
 class Listener:
-    """Runs programs, shows what they say on standard error, and passes on signals that ask for a stop.
+    """Runs programs, shows what they say on standard error, and passes on a signal that asks for a stop.
 
     Attributes
     ----------
     asked
-        The signal that asked for a stop; empty before one has.
+        The first signal that asked for a stop; empty before one has.
     """
 
     def __init__(self) -> None:
         self.asked = ""
         self._running: subprocess.Popen[str] | None = None
+        self._passed = False  # whether the running one was told
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -84,22 +87,30 @@ class Listener:
                 signal.signal(number, signal.SIG_DFL if old is None else old)
 
     def _note(self, number: int, frame: Any) -> None:
+        if self.asked:
+            # Not through sys.stderr, which may be in the middle of a line of the run.
+            with suppress(OSError):
+                os.write(_STANDARD_ERROR, f"{signal.Signals(number).name}: {_STOPPING}\n".encode())
+            return
         self.asked = signal.Signals(number).name
         self._pass_on()
 
     def _pass_on(self) -> None:
-        if self._running is not None and self.asked:
+        """Pass on the first signal, once to a process: a second one would end a training without its checkpoint."""
+        if self._running is not None and self.asked and not self._passed:
+            self._passed = True
             number = getattr(signal, self.asked)
             self._running.send_signal(_PASSED_ON.get(number, number))
 
     def run(self, command: Sequence[str]) -> Ended:
         """Run a program to its end.
 
-        It gets no signal from the terminal, only those that are passed on: two would stop a training at once, without
+        It gets no signal from the terminal, only the one that is passed on: two would stop a training at once, without
         its checkpoint.
         """
         last: deque[str] = deque(maxlen=_LAST_LINES)
         errors: list[str] = []
+        self._passed = False
         with subprocess.Popen(
             command, cwd=_folder_of(command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace", process_group=0,

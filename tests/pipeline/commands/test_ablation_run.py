@@ -70,22 +70,27 @@ def test_colours_that_are_forced_do_not_hide_the_reason(
     ("sent", "received"),
     [("SIGINT", "SIGINT"), ("SIGTERM", "SIGTERM"), ("SIGUSR1", "SIGUSR1"), ("SIGHUP", "SIGTERM")],
 )
-def test_a_signal_is_passed_on_once(sent: str, received: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+def test_the_first_signal_is_passed_on_once(
+    sent: str, received: str, times: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     code = f"""
 got = []
 for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP"):
     signal.signal(getattr(signal, name), lambda number, frame: got.append(signal.Signals(number).name))
 open({str(tmp_path / "ready")!r}, "w").close()
 while not got: time.sleep(0.01)
-time.sleep(0.3)
+open({str(tmp_path / "noted")!r}, "w").close()
+time.sleep(0.5)
 open({str(tmp_path / "got")!r}, "w").write(" ".join(got))
 sys.exit(3)
 """
 
     def send() -> None:
-        while not (tmp_path / "ready").exists():
-            time.sleep(0.01)
-        os.kill(os.getpid(), getattr(signal, sent))
+        for name in ("ready", "noted")[:times]:
+            while not (tmp_path / name).exists():
+                time.sleep(0.01)
+            os.kill(os.getpid(), getattr(signal, sent))
 
     first = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup may have it ignored
     before = signal.getsignal(getattr(signal, sent))
@@ -95,6 +100,7 @@ sys.exit(3)
         assert listener.run(python(code)) == Ended(3, f"{sent}")
     sender.join()
     assert (tmp_path / "got").read_text() == received and listener.asked == sent
+    assert capfd.readouterr().err.count(f"{sent}: the run was asked to stop, and saves its checkpoint") == times - 1
     assert signal.getsignal(getattr(signal, sent)) == before
     signal.signal(signal.SIGHUP, first)
 
