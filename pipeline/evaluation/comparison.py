@@ -21,6 +21,7 @@ import numpy as np
 from pipeline.evaluation import bootstrap, overlap
 from pipeline.evaluation.differences import FOREGROUND, METRICS, Counts, Family, Regression, Row
 from pipeline.evaluation.matching import Matched
+from pipeline.evaluation.means import group_means, mean_over_classes
 from pipeline.evaluation.signed_ranks import holm, leaning, rounded, signed_rank_p
 from pipeline.evaluation.stored import Stored
 
@@ -168,14 +169,8 @@ def patient_figures(one: Stored, other: Stored) -> dict[str, np.ndarray]:
     figures = {"dice": overlap.dice(overlap.Tallies.of(tallies))}
     for name in ("hd95", "surface_dice"):
         own, theirs = getattr(one, name), getattr(other, name)
-        figures[name] = _group_means(np.where(np.isnan(theirs), np.nan, own), scan, len(keys))
-    return {name: _group_means(values, patient, int(patient.max()) + 1) for name, values in figures.items()}
-
-
-def _mean_over_classes(values: np.ndarray) -> np.ndarray:
-    """Mean of each row (P, K) over the classes that it has, NaN where it has none."""
-    sums, numbers = np.nansum(values, axis=1), (~np.isnan(values)).sum(axis=1)
-    return np.divide(sums, numbers, out=np.full(len(values), np.nan), where=numbers > 0)
+        figures[name] = group_means(np.where(np.isnan(theirs), np.nan, own), scan, len(keys))
+    return {name: group_means(values, patient, int(patient.max()) + 1) for name, values in figures.items()}
 
 
 def _groups(keys: Sequence[_Key]) -> tuple[list[_Key], np.ndarray]:
@@ -184,16 +179,11 @@ def _groups(keys: Sequence[_Key]) -> tuple[list[_Key], np.ndarray]:
     return list(index), np.array([index[key] for key in keys])
 
 
-def _group_means(values: np.ndarray, group: np.ndarray, n_groups: int) -> np.ndarray:
-    sums, numbers = bootstrap.group_sums(values, group, n_groups)
-    return np.divide(sums, numbers, out=np.full(sums.shape, np.nan), where=numbers > 0)
-
-
 def _rows(
     metric: str, first: np.ndarray, other: np.ndarray, classes: Sequence[str], weights: np.ndarray, confidence: float
 ) -> list[Row]:
     """The mean over the classes, then each class; figures of P patients and K classes, not corrected yet."""
-    one, two = (_mean_over_classes(side[:, 1:]) for side in (first, other))
+    one, two = (mean_over_classes(side[:, 1:]) for side in (first, other))
     columns = [(name, place, first[:, place], other[:, place]) for place, name in enumerate(classes) if place]
     return [
         _row(metric, FOREGROUND, None, (one, two), weights, confidence),

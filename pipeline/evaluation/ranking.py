@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.evaluation import bootstrap
 from pipeline.evaluation.aggregation import Evaluation
+from pipeline.evaluation.means import mean_over_classes
 
 __all__ = ["CLASS_SCORES", "SCORES", "rank_correlations", "ranking_lines", "weighted_spearman"]
 
@@ -85,6 +86,7 @@ def rank_correlations(
     names = list(patients)
     by_class = {name: {row["case"]: _number(row[_DICE]) for row in rows if row["class"] == name} for name in classes}
     dice = np.array([[by_class[name][case] for name in classes] for case in names]).reshape(len(names), len(classes))
+    whole = mean_over_classes(dice)
     drawn = _Drawn([patients[case] for case in names], seed, resamples, confidence)
 
     def column(score: str) -> np.ndarray:
@@ -93,7 +95,7 @@ def rank_correlations(
     return {
         "dice": f"{_DICE}; of a case, the mean over its classes",
         "n_cases": len(names),
-        "scores": {score: drawn.correlation(column(score), _mean(dice)) for score in SCORES},
+        "scores": {score: drawn.correlation(column(score), whole) for score in SCORES},
         "classes": {
             name: {score: drawn.correlation(column(f"{score}_{name}"), dice[:, index]) for score in CLASS_SCORES}
             for index, name in enumerate(classes)
@@ -131,12 +133,6 @@ class _Drawn:
 
 def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
-
-
-def _mean(dice: np.ndarray) -> np.ndarray:
-    """(N,) the mean of each row's known values; NaN where none is known."""
-    count = (~np.isnan(dice)).sum(axis=1)
-    return np.divide(np.nansum(dice, axis=1), count, out=np.full(len(dice), math.nan), where=count > 0)
 
 
 def ranking_lines(found: Mapping[str, Any], confidence: float) -> Iterator[str]:
