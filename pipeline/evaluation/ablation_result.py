@@ -8,6 +8,7 @@ from functools import cached_property
 
 from pipeline.evaluation.ablation import SIDES, Resampling, Unit, Variant, VariantFigures, compare
 from pipeline.evaluation.ablation_cells import FinishedCell, ScanScores
+from pipeline.evaluation.bootstrap import FEW_PATIENTS
 
 __all__ = ["CHOOSE", "DONE", "FAILED", "OPEN", "STOPPED", "Ablation", "CellOutcome"]
 
@@ -16,7 +17,6 @@ CHOOSE = (
     "Choose by the validation Dice, and by nothing else: a variant that is chosen for its test Dice has learnt from "
     "the test patients, and its test Dice is too good then."
 )
-_FEW_PATIENTS = 10  # below this a percentile interval tends to come out too narrow
 
 
 @dataclass(frozen=True)
@@ -183,14 +183,14 @@ class Ablation:
             yield "Not the same seeds of all variants are done: compare the differences, which are of the same seeds."
         drawn = self.resampling
         counts = {one.sides["test"].own.patients for one in self.figures}
-        few = " Rough with so few, and likely too narrow." if min(counts) < _FEW_PATIENTS else ""
+        few = " Rough with so few, and likely too narrow." if min(counts) < FEW_PATIENTS else ""
         yield (
             f"Intervals hold {100 * drawn.confidence:g} % of {drawn.resamples} bootstrap resamples of the "
             f"{_numbers(counts)} test patients.{few}" if max(counts) > 1 else "One test patient: no interval."
         )  # fmt: skip
         chosen = {one.sides["validation"].own.patients for one in self.figures}
         yield f"Validation patients: {_numbers(chosen)}." + (
-            " So few choose badly: small differences mean nothing." if min(chosen) < _FEW_PATIENTS else ""
+            " So few choose badly: small differences mean nothing." if min(chosen) < FEW_PATIENTS else ""
         )
         if len(self.variants) > 1:
             yield "Differences are taken scan by scan and seed by seed, over what both variants have."

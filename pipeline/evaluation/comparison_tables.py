@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import textwrap
 from collections.abc import Callable, Sequence
 
 from pipeline.evaluation.comparison import Comparison, Pair
 from pipeline.evaluation.differences import Row
-from pipeline.evaluation.tables import fitted
+from pipeline.evaluation.tables import csv_text, fitted
 from pipeline.evaluation.verdicts import left_out, letter, signed, verdict
 from pipeline.terminal import width_of
 
@@ -33,13 +31,9 @@ def comparison_csv(comparison: Comparison) -> str:
     A field is empty where there is no value. `shown` is better, worse or unclear where the corrected p is at most
     1 - confidence, and empty else; missed and spurious are numbers of cases.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for pair in comparison.pairs:
-        for rows in pair.rows.values():
-            writer.writerows([_field(value) for value in _values(comparison, pair, row)] for row in rows)
-    return text.getvalue()
+    return csv_text(COLUMNS, (
+        _values(comparison, pair, row) for pair in comparison.pairs for rows in pair.rows.values() for row in rows
+    ))  # fmt: skip
 
 
 def _values(comparison: Comparison, pair: Pair, row: Row) -> list[object]:
@@ -53,12 +47,6 @@ def _values(comparison: Comparison, pair: Pair, row: Row) -> list[object]:
         row.p, row.p_holm, row.shown(comparison.alpha), row.wins, row.losses, row.ties, len(first.cases),
         *counts,
     ]  # fmt: skip
-
-
-def _field(value: object) -> str:
-    if value is None:
-        return ""
-    return format(value, ".10g") if isinstance(value, float) else str(value)
 
 
 def comparison_table(comparison: Comparison, *, width: int = 80) -> str:

@@ -21,7 +21,6 @@ __all__ = ["CLASS_SCORES", "SCORES", "rank_correlations", "ranking_lines", "weig
 SCORES = ("trust", "expected_dice", "agreement", "plausibility", "entropy", "border_entropy", "margin", "ambiguous")
 CLASS_SCORES = ("trust", "expected_dice", "agreement")  # that are known of each class
 _FEWEST = 3  # cases: two are always ranked rightly or wrongly
-_FEW_PATIENTS = 10  # below this a percentile interval tends to come out too narrow
 _AT_ONCE = 2_000_000  # weights that are held together
 _DICE = "dice_with_empty"
 _NONE = "–"
@@ -140,7 +139,7 @@ def ranking_lines(found: Mapping[str, Any], confidence: float) -> Iterator[str]:
     rows = {score: one for score, one in found["scores"].items() if one["n"]}
     rows |= {f"trust in {name}": one["trust"] for name, one in found["classes"].items() if one["trust"]["n"]}
     width = max(map(len, ["review.csv", *rows]))
-    few = " (rough with so few)" if any(one["n_patients"] < _FEW_PATIENTS for one in rows.values()) else ""
+    few = " (rough with so few)" if any(one["n_patients"] < bootstrap.FEW_PATIENTS for one in rows.values()) else ""
     yield f"{'review.csv':<{width}}  Spearman's rho with Dice, {100 * confidence:g} % CI{few}, cases/patients"
     for name, one in rows.items():
         rho = _NONE if one["rho"] is None else f"{one['rho']:.2f}"

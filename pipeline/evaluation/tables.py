@@ -9,17 +9,18 @@ import csv
 import io
 import json
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import Fault
 from pipeline.evaluation.aggregation import Evaluation
+from pipeline.evaluation.bootstrap import FEW_PATIENTS
 from pipeline.evaluation.levels import FIGURES
 from pipeline.terminal import width_of
 
-__all__ = ["CASE_COLUMNS", "PATIENT_COLUMNS", "SCAN_COLUMNS", "cases_csv", "failures_csv", "patients_csv", "scans_csv",
-           "fitted", "summary_json", "terminal_table"]  # fmt: skip
+__all__ = ["CASE_COLUMNS", "PATIENT_COLUMNS", "SCAN_COLUMNS", "cases_csv", "csv_text", "failures_csv", "patients_csv",
+           "scans_csv", "fitted", "summary_json", "terminal_table"]  # fmt: skip
 
 _SHARED = ("class_id", "class", *FIGURES, "outcome")
 CASE_COLUMNS = ("case", "scan", "patient", "slices", *_SHARED)
@@ -34,7 +35,6 @@ _CLASS_MIN = 6  # columns of the terminal that a class name gets at least
 _UNITS = {"mm": "mm", "pixels": "px"}
 _WIDE = 88  # columns from which surface Dice is shown too
 Paint = Callable[[str, str], str]  # (text, style)
-_FEW_PATIENTS = 10  # below this a percentile interval tends to come out too narrow
 
 
 def _plain(text: str, style: str) -> str:
@@ -191,14 +191,25 @@ def _distance_columns(summary: Mapping[str, Any], classes: Sequence[str], *, wid
 
 
 def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    return csv_text(columns, ([row[column] for column in columns] for row in rows))
+
+
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table for a spreadsheet: fractions with ten digits, an empty field for None.
+
+    >>> print(csv_text(["name", "dice"], [["a, b", 2 / 3], ["c", None]]), end="")
+    name,dice
+    "a, b",0.6666666667
+    c,
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_field(row[column]) for column in columns] for row in rows)
+    writer.writerow(head)
+    writer.writerows([_field(value) for value in row] for row in rows)
     return text.getvalue()
 
 
-def _field(value: str | int | float | None) -> str:
+def _field(value: object) -> str:
     if value is None:
         return ""
     return format(value, ".10g") if isinstance(value, float) else str(value)
@@ -228,7 +239,7 @@ def _notes(summary: Mapping[str, Any], percent: str, *, wide: bool) -> dict[str,
     if patients == 1:
         trust = "none: it takes two patients"
     else:
-        few = ", rough with so few" if patients < _FEW_PATIENTS else ""
+        few = ", rough with so few" if patients < FEW_PATIENTS else ""
         trust = f"of the patient mean; {resamples} resamples of {patients} patients{few}"
     return {
         "Dice, n": "slices (sl), scans (sc: slices pooled) and patients (pt: mean of their scans) "

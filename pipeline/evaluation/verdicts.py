@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.evaluation.bootstrap import FEW_PATIENTS
 from pipeline.evaluation.comparison import Comparison, Pair
 from pipeline.evaluation.differences import FOREGROUND, Family, Row
 
 __all__ = ["Verdict", "interval_text", "left_out", "letter", "p_text", "signed", "verdict"]
 
-_FEW_PATIENTS = 10  # below this a percentile interval tends to come out too narrow
 _LISTED = 12
 _NONE = "–"
 
@@ -106,7 +106,7 @@ def _of_classes(comparison: Comparison, classes: Sequence[Row]) -> list[str]:
         named = _named([f"{row.name} ({row.n_patients})" for row in few])
         sentences.append(f"Too few patients show {named} for a difference to be shown: {takes}")
     patients = max((row.n_patients for row in classes), default=0)
-    if 1 < patients < _FEW_PATIENTS:
+    if 1 < patients < FEW_PATIENTS:
         sentences.append(f"Intervals over {patients} patients are rough, and tend to come out too narrow.")
     return sentences
 
