@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from pipeline.evaluation.comparison import Comparison, Pair
 from pipeline.evaluation.differences import Row
 from pipeline.evaluation.tables import csv_text, fitted
-from pipeline.evaluation.verdicts import left_out, letter, signed, verdict
+from pipeline.evaluation.verdicts import left_out, letter, verdict
+from pipeline.evaluation.wording import NONE, distance, rate, signed
 from pipeline.terminal import width_of
 
 __all__ = ["COLUMNS", "comparison_csv", "comparison_table"]
@@ -22,7 +23,6 @@ _TITLES = {"dice": "Dice", "hd95": "HD95", "surface_dice": "surface Dice"}
 _GAP = "  "
 _COUNTED = ("missed", "spur.")
 _LEAST_NAME = 10  # columns that a class name gets at least
-_NONE = "–"
 
 
 def comparison_csv(comparison: Comparison) -> str:
@@ -87,7 +87,7 @@ def _grid(
     better = ", less is better" if metric == "hd95" else ""
     title = f"{_TITLES[metric]}{f', {unit}' if metric == 'hd95' else ''}{better}"
     title += f" | {letter(0)}: {comparison.first} | {name}: {pair.name}"
-    write = _distance if metric == "hd95" else _rate
+    write = distance if metric == "hd95" else rate
     head = [letter(0), name, f"{name} − {letter(0)}", f"{100 * comparison.confidence:g} % interval", "p", "W/L/T", "n"]
     mean, *classes = rows
     cells = [_cells(row, write) for row in (*classes, mean)]
@@ -107,8 +107,8 @@ def _grid(
 
 
 def _cells(row: Row, write: Callable[[float | None], str]) -> list[str]:
-    bounds = _NONE if row.interval is None else "…".join(signed(bound, row.metric) for bound in row.interval)
-    p = _NONE if row.p_holm is None else "<.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}"
+    bounds = NONE if row.interval is None else "…".join(signed(bound, row.metric) for bound in row.interval)
+    p = NONE if row.p_holm is None else "<.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}"
     wins = f"{row.wins}/{row.losses}/{row.ties}"
     return [
         write(row.first), write(row.other), signed(row.difference, row.metric), bounds, p, wins, str(row.n_patients)
@@ -119,14 +119,6 @@ def _line(name: str, cells: Sequence[str], first: int, widths: Sequence[int]) ->
     name = fitted(name, first)
     padded = [" " * (width - width_of(cell)) + cell for cell, width in zip(cells, widths, strict=True)]
     return _GAP.join([name + " " * (first - width_of(name)), *padded]).rstrip()
-
-
-def _rate(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.3f}"
-
-
-def _distance(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
 def _wrapped(text: str, width: int, indent: str = "") -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.evaluation import bootstrap
 from pipeline.evaluation.aggregation import Evaluation
 from pipeline.evaluation.means import mean_over_classes
+from pipeline.evaluation.wording import NONE
 
 __all__ = ["CLASS_SCORES", "SCORES", "rank_correlations", "ranking_lines", "weighted_spearman"]
 
@@ -23,7 +24,6 @@ CLASS_SCORES = ("trust", "expected_dice", "agreement")  # that are known of each
 _FEWEST = 3  # cases: two are always ranked rightly or wrongly
 _AT_ONCE = 2_000_000  # weights that are held together
 _DICE = "dice_with_empty"
-_NONE = "–"
 
 
 def weighted_spearman(one: np.ndarray, other: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -142,6 +142,6 @@ def ranking_lines(found: Mapping[str, Any], confidence: float) -> Iterator[str]:
     few = " (rough with so few)" if any(one["n_patients"] < bootstrap.FEW_PATIENTS for one in rows.values()) else ""
     yield f"{'review.csv':<{width}}  Spearman's rho with Dice, {100 * confidence:g} % CI{few}, cases/patients"
     for name, one in rows.items():
-        rho = _NONE if one["rho"] is None else f"{one['rho']:.2f}"
-        low_high = _NONE if one["interval"] is None else " to ".join(f"{bound:.2f}" for bound in one["interval"])
+        rho = NONE if one["rho"] is None else f"{one['rho']:.2f}"
+        low_high = NONE if one["interval"] is None else " to ".join(f"{bound:.2f}" for bound in one["interval"])
         yield f"{name:<{width}}  {rho:>5}  {low_high:>14}  {one['n']}/{one['n_patients']}"

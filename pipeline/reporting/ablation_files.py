@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.evaluation.ablation import SIDES, Figure
 from pipeline.evaluation.ablation_result import DONE, Ablation, CellOutcome
 from pipeline.evaluation.tables import csv_text
-from pipeline.reporting.ablation_table import signed, signed_interval
+from pipeline.evaluation.wording import signed, signed_interval
 from pipeline.reporting.wording import count, duration, gibibytes, interval, rate
 
 __all__ = ["ablation_csv", "ablation_markdown", "cost_table", "score_table"]
@@ -74,7 +74,7 @@ def cost_table(ablation: Ablation) -> tuple[list[str], list[list[str]]]:
 
 
 def difference_text(difference: Figure | None) -> str:
-    """A difference with its interval and its spread over seeds, such as ``+0.012 (-0.003 to +0.020), sd 0.004``."""
+    """A difference with its interval and its spread over seeds, such as ``+0.012 (−0.003 to +0.020), sd 0.004``."""
     if difference is None:
         return signed(None)
     bounds = "" if difference.interval is None else f" ({signed_interval(difference.interval)})"

@@ -11,8 +11,8 @@ import jinja2
 
 from pipeline.evaluation.ablation import SIDES, VariantFigures
 from pipeline.evaluation.ablation_result import DONE, Ablation, CellOutcome
+from pipeline.evaluation.wording import signed, signed_interval
 from pipeline.reporting.ablation_files import cost_table
-from pipeline.reporting.ablation_table import signed, signed_interval
 from pipeline.reporting.content import PHANTOM
 from pipeline.reporting.wording import count, duration, gibibytes, interval, rate, shortened
 from pipeline.runs import own_version
