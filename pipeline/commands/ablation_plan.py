@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,8 +11,9 @@ from pipeline.commands.dataset import Dataset, open_dataset
 from pipeline.config.grid import Axis, Cell
 from pipeline.config.load import Config, load_config
 from pipeline.config.resolved import differing_keys, resolved_text
+from pipeline.data.layouts.text_files import read_json
 from pipeline.data.splitting.splits import split_folds
-from pipeline.errors import ConfigError, Fault, RunError, raise_all
+from pipeline.errors import ConfigError, DataError, Fault, RunError, raise_all
 from pipeline.evaluation.ablation_cells import has_validation
 from pipeline.run_content import is_unborn
 from pipeline.runs import next_numbered, write_json
@@ -22,7 +23,7 @@ __all__ = ["GRID", "PlannedCell", "checked_cells", "checked_configs", "grid_fold
 
 GRID = "grid.json"
 _FORMAT = 1
-_NAMED = 3  # cells that a fault names
+_NAMED = 3  # cells that a fault names at most
 T = TypeVar("T")
 
 
@@ -106,8 +107,12 @@ def _each(cells: Sequence[Cell], make: Callable[[Cell], T]) -> list[T]:
 def _told(fault: Fault, names: Sequence[str], count: int) -> Fault:
     if len(names) == count:
         return fault
+    return type(fault)(f"{fault.what} (in {_listed(names)})", where=fault.where, remedy=fault.remedy)
+
+
+def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return type(fault)(f"{fault.what} (in {'; '.join(names[:_NAMED])}{more})", where=fault.where, remedy=fault.remedy)
+    return f"{'; '.join(names[:_NAMED])}{more}"
 
 
 def grid_folder(planned: Sequence[PlannedCell], out: Path | None, *, resume: bool) -> Path:
@@ -139,15 +144,17 @@ def grid_folder(planned: Sequence[PlannedCell], out: Path | None, *, resume: boo
                        remedy="Name a folder that you may write to with --out DIR") from error  # fmt: skip
 
 
-def kept_cells(planned: Iterable[PlannedCell], folder: Path) -> None:
-    """Hold what is in the folder against the configs of today.
+def kept_cells(planned: Sequence[PlannedCell], folder: Path) -> None:
+    """Hold what is in the folder against the grid and the configs of today.
 
     Raises
     ------
     ConfigError, Faults
-        For every cell that was begun with another config.
+        For every cell that was begun with another config, and for those that the tables would lose.
+    DataError
+        Where ``grid.json`` cannot be read.
     """
-    faults = []
+    faults = list(_lost_cells(planned, folder))
     for one in planned:
         known = folder / one.cell.name / "config.yaml"
         before = known.read_text(encoding="utf-8") if known.is_file() else one.config_text
@@ -158,6 +165,20 @@ def kept_cells(planned: Iterable[PlannedCell], folder: Path) -> None:
                 remedy="Resume with the same file and --set, or remove the cell's folder to have it run anew",
             ))  # fmt: skip
     raise_all(faults)
+
+
+def _lost_cells(planned: Sequence[PlannedCell], folder: Path) -> Iterator[ConfigError]:
+    """A fault where runs of the ablation are no cells of this grid: its tables, written anew, would lack them."""
+    path, remedy = folder / GRID, "Put it back from a copy"
+    before = read_json(path, remedy).get("cells") if path.is_file() else {}
+    if not isinstance(before, dict):
+        raise DataError("does not say which runs there are", where=str(path), remedy=remedy)
+    lost = [name for name in strange_folders(planned, folder) if name in before]
+    if lost:
+        yield ConfigError(
+            f"these runs of the ablation are not in this grid: {_listed(lost)}", where=str(path),
+            remedy="Give --vary their values as well, or remove their folders, to have the tables without them",
+        )  # fmt: skip
 
 
 def is_trained(folder: Path) -> bool:

@@ -6,12 +6,13 @@ arguments: nothing that an earlier cell has set, threads or random state, is lef
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,11 @@ __all__ = ["CHECKOUT", "Ended", "Listener", "run_command", "validation_command"]
 CHECKOUT = Path(__file__).parents[2]  # where bin/ is
 _STOPS = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP")
 _PASSED_ON = {signal.SIGHUP: signal.SIGTERM}  # a run knows no other way to be told that its terminal is gone
-_LAST_LINES = 3  # of a defect, that may say what it was
+_LAST_LINES = 3  # of a defect, that may say what it was, with the exception as the last
+_MARKS = " ^~\n"  # below the lines of a traceback
 _ERROR = "error: "
+_STANDARD_ERROR = 2
+_STOPPING = "the run was asked to stop, and saves its checkpoint before it ends"
 
 
 @dataclass(frozen=True)
@@ -56,17 +60,18 @@ def validation_command(out: Path) -> list[str]:
 
 
 class Listener:
-    """Runs programs, shows what they say on standard error, and passes on signals that ask for a stop.
+    """Runs programs, shows what they say on standard error, and passes on a signal that asks for a stop.
 
     Attributes
     ----------
     asked
-        The signal that asked for a stop; empty before one has.
+        The first signal that asked for a stop; empty before one has.
     """
 
     def __init__(self) -> None:
         self.asked = ""
         self._running: subprocess.Popen[str] | None = None
+        self._passed = False  # whether the running one was told
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -82,25 +87,34 @@ class Listener:
                 signal.signal(number, signal.SIG_DFL if old is None else old)
 
     def _note(self, number: int, frame: Any) -> None:
+        if self.asked:
+            # Not through sys.stderr, which may be in the middle of a line of the run.
+            with suppress(OSError):
+                os.write(_STANDARD_ERROR, f"{signal.Signals(number).name}: {_STOPPING}\n".encode())
+            return
         self.asked = signal.Signals(number).name
         self._pass_on()
 
     def _pass_on(self) -> None:
-        if self._running is not None and self.asked:
+        """Pass on the first signal, once to a process: a second one would end a training without its checkpoint."""
+        if self._running is not None and self.asked and not self._passed:
+            self._passed = True
             number = getattr(signal, self.asked)
             self._running.send_signal(_PASSED_ON.get(number, number))
 
     def run(self, command: Sequence[str]) -> Ended:
         """Run a program to its end.
 
-        It gets no signal from the terminal, only those that are passed on: two would stop a training at once, without
+        It gets no signal from the terminal, only the one that is passed on: two would stop a training at once, without
         its checkpoint.
         """
         last: deque[str] = deque(maxlen=_LAST_LINES)
         errors: list[str] = []
+        self._passed = False
         with subprocess.Popen(
             command, cwd=_folder_of(command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace", process_group=0,
+            env=_without_colours(),
         ) as process:  # fmt: skip
             self._running = process
             self._pass_on()  # what came while it was started
@@ -108,9 +122,10 @@ class Listener:
             for line in process.stderr:
                 sys.stderr.write(line)
                 sys.stderr.flush()
-                last.append(line.strip())
                 if line.startswith(_ERROR):
                     errors.append(line.removeprefix(_ERROR).strip())
+                elif line.strip(_MARKS):
+                    last.append(line.strip())
             code = process.wait()
             self._running = None
         return self._ended(code, errors, list(last))
@@ -127,7 +142,12 @@ class Listener:
             name = signal.Signals(-code).name
             memory = ", perhaps for want of memory" if name == "SIGKILL" else ""
             return Ended(EXIT_USER, f"killed by {name}{memory}")
-        return Ended(EXIT_DEFECT, f"a defect of Slicewise: {'; '.join(filter(None, last))}")
+        return Ended(EXIT_DEFECT, f"a defect of Slicewise: {'; '.join(last)}")
+
+
+def _without_colours() -> dict[str, str]:
+    """The environment of a process whose lines are read: ``FORCE_COLOR`` would put colours into a pipe as well."""
+    return {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"} | {"NO_COLOR": "1"}
 
 
 def _folder_of(command: Sequence[str]) -> Path | None:

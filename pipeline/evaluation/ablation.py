@@ -16,12 +16,13 @@ import numpy as np
 
 from pipeline.evaluation import bootstrap
 from pipeline.evaluation.ablation_cells import FinishedCell, ScanScores
+from pipeline.evaluation.means import group_means, mean_over_classes
 
-__all__ = ["Difference", "Figure", "Resampling", "Side", "Variant", "VariantFigures", "SIDES", "compare"]
+__all__ = ["Difference", "Figure", "Resampling", "Side", "Variant", "Unit", "VariantFigures", "SIDES", "compare"]
 
 SIDES = ("validation", "test")
 Seed = str
-Unit = tuple[int, str, str]
+Unit = tuple[int, str, str]  # fold, patient, scan
 
 
 @dataclass(frozen=True)
@@ -152,13 +153,13 @@ def _figure(scores: Mapping[Seed, ScanScores], resampling: Resampling) -> Figure
     sums, numbers = bootstrap.group_sums(values, group, len(patients))
     drawn = bootstrap.weights_of(bootstrap.draw_patients(len(patients), resampling.resamples, resampling.seed))
     by_class = bootstrap.resampled_means(sums, numbers, np.ones((1, len(patients))))
-    means = _over_classes(bootstrap.resampled_means(sums, numbers, drawn))
+    means = mean_over_classes(bootstrap.resampled_means(sums, numbers, drawn))
     shown = int((numbers > 0).any(axis=1).sum())
     bounds = bootstrap.interval(means, resampling.confidence) if shown > 1 else None
-    own = [_plain(_over_classes(_class_means(one.dice))[0]) for one in scores.values()]
+    own = [_plain(mean_over_classes(_class_means(one.dice))[0]) for one in scores.values()]
     known = [mean for mean in own if mean is not None]
     return Figure(
-        mean=_plain(_over_classes(by_class)[0]),
+        mean=_plain(mean_over_classes(by_class)[0]),
         interval=None if bounds is None else (bounds[0], bounds[1]),
         sd=float(np.std(known, ddof=1)) if len(known) > 1 else None,
         by_class={name: _plain(value) for name, value in zip(first.classes, by_class[0], strict=True)},
@@ -194,21 +195,12 @@ def _mean_over_seeds(scores: Sequence[ScanScores]) -> tuple[list[Unit], np.ndarr
     units = list(dict.fromkeys(unit for one in scores for unit in one.units))
     place = {unit: number for number, unit in enumerate(units)}
     group = np.array([place[unit] for one in scores for unit in one.units])
-    sums, numbers = bootstrap.group_sums(np.concatenate([one.dice for one in scores]), group, len(units))
-    return units, np.divide(sums, numbers, out=np.full(sums.shape, np.nan), where=numbers > 0)
+    return units, group_means(np.concatenate([one.dice for one in scores]), group, len(units))
 
 
 def _class_means(values: np.ndarray) -> np.ndarray:
     """The mean of each column (1, K), NaN left out."""
-    sums, numbers = bootstrap.group_sums(values, np.zeros(len(values), dtype=int), 1)
-    return np.divide(sums, numbers, out=np.full(sums.shape, np.nan), where=numbers > 0)
-
-
-def _over_classes(means: np.ndarray) -> np.ndarray:
-    """The mean of each row (R, K) over the classes that it has."""
-    known = ~np.isnan(means)
-    sums, numbers = np.where(known, means, 0.0).sum(axis=1), known.sum(axis=1)
-    return np.divide(sums, numbers, out=np.full(len(means), np.nan), where=numbers > 0)
+    return group_means(values, np.zeros(len(values), dtype=int), 1)
 
 
 def _plain(value: float) -> float | None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from pipeline.evaluation.ablation import SIDES, Resampling, Variant, VariantFigures, compare
+from pipeline.evaluation.ablation import SIDES, Resampling, Unit, Variant, VariantFigures, compare
 from pipeline.evaluation.ablation_cells import FinishedCell, ScanScores
+from pipeline.evaluation.bootstrap import FEW_PATIENTS
 
 __all__ = ["CHOOSE", "DONE", "FAILED", "OPEN", "STOPPED", "Ablation", "CellOutcome"]
 
@@ -16,7 +17,6 @@ CHOOSE = (
     "Choose by the validation Dice, and by nothing else: a variant that is chosen for its test Dice has learnt from "
     "the test patients, and its test Dice is too good then."
 )
-_FEW_PATIENTS = 10  # below this a percentile interval tends to come out too narrow
 
 
 @dataclass(frozen=True)
@@ -123,27 +123,50 @@ class Ablation:
 
     @property
     def best(self) -> VariantFigures | None:
-        """The variant with the highest validation Dice; None without two of the same seeds and classes.
-
-        Seeds differ among themselves as much as variants do: one with a seed that failed may lead for that alone.
-        """
-        if not self.has_same_seeds or len({cell.test.classes for cell in self.done}) > 1:
+        """The variant with the highest validation Dice; None without two that can be ranked."""
+        if self.unranked:
             return None
         known = [(one.sides["validation"].own.mean, one) for one in self.figures]
         ranked = [(mean, one) for mean, one in known if mean is not None]
         return max(ranked, key=lambda pair: pair[0])[1] if len(ranked) > 1 else None
 
     @property
+    def unranked(self) -> str:
+        """Why the variants cannot be ranked by their validation Dice; empty where they can be.
+
+        Seeds differ among themselves as much as variants do: one with a seed that failed may lead for that alone. So
+        do patients: one that was validated on others may lead for having easy ones.
+        """
+        if not self.has_same_seeds:
+            return "not the same seeds of all variants are done"
+        if len({cell.test.classes for cell in self.done}) > 1:
+            return "the runs do not have the same classes"
+        scans: dict[str, set[frozenset[Unit]]] = {}
+        for variant in self.variants:
+            for seed, cell in variant.cells.items():
+                scans.setdefault(seed, set()).add(frozenset(cell.validation.units))
+        if any(len(known) > 1 for known in scans.values()):
+            return "they were not validated on the same scans"
+        return ""
+
+    @property
     def has_same_seeds(self) -> bool:
         """Whether the same seeds of every variant that has any are finished."""
         return len({one.seeds for one in self.figures}) < 2
+
+    @property
+    def advice(self) -> list[str]:
+        """How to choose, and why no variant is named where none is."""
+        return [CHOOSE, *([f"No variant is named as the best: {self.unranked}."] if self.unranked else [])]
 
     def notes(self) -> list[str]:
         """What is counted, and how far it can be trusted; the advice to choose by validation comes first.
 
         Nothing, as long as no cell is finished.
         """
-        return [CHOOSE, *self._of_figures(), *self._of_sides(), *self._of_runs(), *self.remarks] if self.done else []
+        return (
+            [*self.advice, *self._of_figures(), *self._of_sides(), *self._of_runs(), *self.remarks] if self.done else []
+        )
 
     def _of_figures(self) -> Iterator[str]:
         yield (
@@ -160,14 +183,14 @@ class Ablation:
             yield "Not the same seeds of all variants are done: compare the differences, which are of the same seeds."
         drawn = self.resampling
         counts = {one.sides["test"].own.patients for one in self.figures}
-        few = " Rough with so few, and likely too narrow." if min(counts) < _FEW_PATIENTS else ""
+        few = " Rough with so few, and likely too narrow." if min(counts) < FEW_PATIENTS else ""
         yield (
             f"Intervals hold {100 * drawn.confidence:g} % of {drawn.resamples} bootstrap resamples of the "
             f"{_numbers(counts)} test patients.{few}" if max(counts) > 1 else "One test patient: no interval."
         )  # fmt: skip
         chosen = {one.sides["validation"].own.patients for one in self.figures}
         yield f"Validation patients: {_numbers(chosen)}." + (
-            " So few choose badly: small differences mean nothing." if min(chosen) < _FEW_PATIENTS else ""
+            " So few choose badly: small differences mean nothing." if min(chosen) < FEW_PATIENTS else ""
         )
         if len(self.variants) > 1:
             yield "Differences are taken scan by scan and seed by seed, over what both variants have."

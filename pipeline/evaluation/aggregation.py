@@ -25,6 +25,7 @@ from pipeline.errors import DataError
 from pipeline.evaluation import bootstrap, levels, nnunet
 from pipeline.evaluation.confusion import CaseCounts
 from pipeline.evaluation.distances import DISTANCES
+from pipeline.evaluation.means import mean_over_classes
 from pipeline.evaluation.overlap import OUTCOMES, Tallies
 
 __all__ = ["FORMAT", "METRICS", "Evaluation", "evaluate"]
@@ -206,17 +207,11 @@ def _foreground(sums: np.ndarray, numbers: np.ndarray, means: np.ndarray, resamp
     A resample without a class takes the mean over the classes that it has.
     """
     once = np.ones((1, len(sums)))
-    mean = _mean_over_classes(bootstrap.resampled_means(sums, numbers, once))[0]
+    mean = mean_over_classes(bootstrap.resampled_means(sums, numbers, once))[0]
     n_patients = int((numbers > 0).any(axis=1).sum())
     return {
         "mean": None if np.isnan(mean) else float(mean),
-        "interval": bootstrap.interval(_mean_over_classes(means), resampling.confidence) if n_patients > 1 else None,
+        "interval": bootstrap.interval(mean_over_classes(means), resampling.confidence) if n_patients > 1 else None,
         "n_classes": int((numbers > 0).any(axis=0).sum()),
         "n_patients": n_patients,
     }
-
-
-def _mean_over_classes(means: np.ndarray) -> np.ndarray:
-    """Mean of each row (R, K) over the classes that it has, NaN where it has none."""
-    sums, numbers = np.nansum(means, axis=1), (~np.isnan(means)).sum(axis=1)
-    return np.divide(sums, numbers, out=np.full(len(means), np.nan), where=numbers > 0)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["draw_patients", "group_sums", "interval", "resampled_means", "weights_of"]
+__all__ = ["FEW_PATIENTS", "draw_patients", "group_sums", "interval", "resampled_means", "weights_of"]
+
+FEW_PATIENTS = 10  # below this a percentile interval tends to come out too narrow
 
 
 def draw_patients(n_patients: int, resamples: int, seed: int) -> np.ndarray:

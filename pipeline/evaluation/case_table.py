@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import math
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from pipeline.data.layouts.text_files import read_text
 from pipeline.errors import DataError, raise_all
 
-__all__ = ["MOST_BYTES", "CaseTable", "read_case_table"]
+__all__ = ["MOST_BYTES", "CaseTable", "is_writable", "read_case_table"]
 
 MOST_BYTES = 500_000_000  # of a file of an evaluation: 11,460 cases of 30 classes take 70 MB
 
@@ -119,11 +120,19 @@ def _check_names(row: Mapping[str, str], places: Mapping[str, int]) -> None:
     empty = [column for column in _NAMES if not row[column]]
     if empty:
         raise ValueError(f"no {' and no '.join(empty)}")
-    unprintable = [column for column in _NAMES if not row[column].isprintable()]
-    if unprintable:
-        raise ValueError(f"control characters in {' and '.join(unprintable)}")
+    unwritable = [column for column in _NAMES if not is_writable(row[column])]
+    if unwritable:
+        raise ValueError(f"control characters in {' and '.join(unwritable)}")
     if row["class"] not in places:
         raise ValueError(f"class {row['class']!r:.60} is not one of summary.json")
+
+
+def is_writable(name: str) -> bool:
+    """Whether a name can be shown: without control characters, and without what UTF-8 has no bytes for.
+
+    Spaces of every kind may be part of a name, such as that which does not break, and that of East Asian scripts.
+    """
+    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
 
 
 def _figures(row: Mapping[str, str]) -> tuple[float, ...]:

@@ -21,7 +21,8 @@ import numpy as np
 from pipeline.evaluation import bootstrap, overlap
 from pipeline.evaluation.differences import FOREGROUND, METRICS, Counts, Family, Regression, Row
 from pipeline.evaluation.matching import Matched
-from pipeline.evaluation.signed_ranks import fewest_patients, holm, leaning, least_p, rounded, signed_rank_p
+from pipeline.evaluation.means import group_means, mean_over_classes
+from pipeline.evaluation.signed_ranks import holm, leaning, rounded, signed_rank_p
 from pipeline.evaluation.stored import Stored
 
 __all__ = ["Comparison", "Pair", "compare", "patient_figures"]
@@ -100,11 +101,10 @@ def compare(matched: Sequence[Matched]) -> Comparison:
     """
     first = matched[0].first
     pairs = [_pair(one, first.confidence, first.resamples, first.seed) for one in matched]
-    alpha = round(1 - first.confidence, 12)
     means, classes = {}, {}
     for metric in METRICS:
-        means[metric], pairs = _corrected(pairs, metric, alpha, of_classes=False)
-        classes[metric], pairs = _corrected(pairs, metric, alpha, of_classes=True)
+        means[metric], pairs = _corrected(pairs, metric, of_classes=False)
+        classes[metric], pairs = _corrected(pairs, metric, of_classes=True)
     return Comparison(first.name, pairs, means, classes, first.confidence, first.resamples, first.seed)
 
 
@@ -169,14 +169,8 @@ def patient_figures(one: Stored, other: Stored) -> dict[str, np.ndarray]:
     figures = {"dice": overlap.dice(overlap.Tallies.of(tallies))}
     for name in ("hd95", "surface_dice"):
         own, theirs = getattr(one, name), getattr(other, name)
-        figures[name] = _group_means(np.where(np.isnan(theirs), np.nan, own), scan, len(keys))
-    return {name: _group_means(values, patient, int(patient.max()) + 1) for name, values in figures.items()}
-
-
-def _mean_over_classes(values: np.ndarray) -> np.ndarray:
-    """Mean of each row (P, K) over the classes that it has, NaN where it has none."""
-    sums, numbers = np.nansum(values, axis=1), (~np.isnan(values)).sum(axis=1)
-    return np.divide(sums, numbers, out=np.full(len(values), np.nan), where=numbers > 0)
+        figures[name] = group_means(np.where(np.isnan(theirs), np.nan, own), scan, len(keys))
+    return {name: group_means(values, patient, int(patient.max()) + 1) for name, values in figures.items()}
 
 
 def _groups(keys: Sequence[_Key]) -> tuple[list[_Key], np.ndarray]:
@@ -185,16 +179,11 @@ def _groups(keys: Sequence[_Key]) -> tuple[list[_Key], np.ndarray]:
     return list(index), np.array([index[key] for key in keys])
 
 
-def _group_means(values: np.ndarray, group: np.ndarray, n_groups: int) -> np.ndarray:
-    sums, numbers = bootstrap.group_sums(values, group, n_groups)
-    return np.divide(sums, numbers, out=np.full(sums.shape, np.nan), where=numbers > 0)
-
-
 def _rows(
     metric: str, first: np.ndarray, other: np.ndarray, classes: Sequence[str], weights: np.ndarray, confidence: float
 ) -> list[Row]:
     """The mean over the classes, then each class; figures of P patients and K classes, not corrected yet."""
-    one, two = (_mean_over_classes(side[:, 1:]) for side in (first, other))
+    one, two = (mean_over_classes(side[:, 1:]) for side in (first, other))
     columns = [(name, place, first[:, place], other[:, place]) for place, name in enumerate(classes) if place]
     return [
         _row(metric, FOREGROUND, None, (one, two), weights, confidence),
@@ -228,8 +217,8 @@ def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if values.size else None
 
 
-def _corrected(pairs: Sequence[Pair], metric: str, alpha: float, *, of_classes: bool) -> tuple[Family, list[Pair]]:
-    """Correct a family of tests over all pairs; gives what it can tell, and the pairs with its p."""
+def _corrected(pairs: Sequence[Pair], metric: str, *, of_classes: bool) -> tuple[Family, list[Pair]]:
+    """Correct a family of tests over all pairs; gives the family, and the pairs with its p."""
     places = [
         (number, index)
         for number, pair in enumerate(pairs)
@@ -242,10 +231,7 @@ def _corrected(pairs: Sequence[Pair], metric: str, alpha: float, *, of_classes: 
         rows = list(corrected[number][metric])
         rows[index] = replace(row, p_holm=p)
         corrected[number][metric] = rows
-    tested = [row.n_patients for row in family if row.p is not None]
-    most = max(tested, default=0)
-    reached = min(1.0, len(tested) * least_p(most)) if tested else math.nan
-    found = Family(len(tested), most, reached, fewest_patients(len(tested), alpha))
+    found = Family(tuple(row.n_patients for row in family if row.p is not None))
     return found, [replace(pair, rows=rows) for pair, rows in zip(pairs, corrected, strict=True)]
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import textwrap
 from collections.abc import Callable, Sequence
 
 from pipeline.evaluation.comparison import Comparison, Pair
 from pipeline.evaluation.differences import Row
-from pipeline.evaluation.tables import fitted
-from pipeline.evaluation.verdicts import left_out, letter, signed, verdict
+from pipeline.evaluation.tables import csv_text, fitted
+from pipeline.evaluation.verdicts import left_out, letter, verdict
+from pipeline.evaluation.wording import NONE, distance, rate, signed
 from pipeline.terminal import width_of
 
 __all__ = ["COLUMNS", "comparison_csv", "comparison_table"]
@@ -24,7 +23,6 @@ _TITLES = {"dice": "Dice", "hd95": "HD95", "surface_dice": "surface Dice"}
 _GAP = "  "
 _COUNTED = ("missed", "spur.")
 _LEAST_NAME = 10  # columns that a class name gets at least
-_NONE = "–"
 
 
 def comparison_csv(comparison: Comparison) -> str:
@@ -33,13 +31,9 @@ def comparison_csv(comparison: Comparison) -> str:
     A field is empty where there is no value. `shown` is better, worse or unclear where the corrected p is at most
     1 - confidence, and empty else; missed and spurious are numbers of cases.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for pair in comparison.pairs:
-        for rows in pair.rows.values():
-            writer.writerows([_field(value) for value in _values(comparison, pair, row)] for row in rows)
-    return text.getvalue()
+    return csv_text(COLUMNS, (
+        _values(comparison, pair, row) for pair in comparison.pairs for rows in pair.rows.values() for row in rows
+    ))  # fmt: skip
 
 
 def _values(comparison: Comparison, pair: Pair, row: Row) -> list[object]:
@@ -53,12 +47,6 @@ def _values(comparison: Comparison, pair: Pair, row: Row) -> list[object]:
         row.p, row.p_holm, row.shown(comparison.alpha), row.wins, row.losses, row.ties, len(first.cases),
         *counts,
     ]  # fmt: skip
-
-
-def _field(value: object) -> str:
-    if value is None:
-        return ""
-    return format(value, ".10g") if isinstance(value, float) else str(value)
 
 
 def comparison_table(comparison: Comparison, *, width: int = 80) -> str:
@@ -99,7 +87,7 @@ def _grid(
     better = ", less is better" if metric == "hd95" else ""
     title = f"{_TITLES[metric]}{f', {unit}' if metric == 'hd95' else ''}{better}"
     title += f" | {letter(0)}: {comparison.first} | {name}: {pair.name}"
-    write = _distance if metric == "hd95" else _rate
+    write = distance if metric == "hd95" else rate
     head = [letter(0), name, f"{name} − {letter(0)}", f"{100 * comparison.confidence:g} % interval", "p", "W/L/T", "n"]
     mean, *classes = rows
     cells = [_cells(row, write) for row in (*classes, mean)]
@@ -119,8 +107,8 @@ def _grid(
 
 
 def _cells(row: Row, write: Callable[[float | None], str]) -> list[str]:
-    bounds = _NONE if row.interval is None else "…".join(signed(bound, row.metric) for bound in row.interval)
-    p = _NONE if row.p_holm is None else "<.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}"
+    bounds = NONE if row.interval is None else "…".join(signed(bound, row.metric) for bound in row.interval)
+    p = NONE if row.p_holm is None else "<.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}"
     wins = f"{row.wins}/{row.losses}/{row.ties}"
     return [
         write(row.first), write(row.other), signed(row.difference, row.metric), bounds, p, wins, str(row.n_patients)
@@ -131,14 +119,6 @@ def _line(name: str, cells: Sequence[str], first: int, widths: Sequence[int]) ->
     name = fitted(name, first)
     padded = [" " * (width - width_of(cell)) + cell for cell, width in zip(cells, widths, strict=True)]
     return _GAP.join([name + " " * (first - width_of(name)), *padded]).rstrip()
-
-
-def _rate(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.3f}"
-
-
-def _distance(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
 def _wrapped(text: str, width: int, indent: str = "") -> list[str]:

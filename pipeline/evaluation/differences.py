@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.evaluation.signed_ranks import fewest_patients, least_holm
+
 __all__ = ["FOREGROUND", "METRICS", "Counts", "Family", "Regression", "Row"]
 
 METRICS = {"dice": 1, "hd95": -1, "surface_dice": 1}  # whether more is better, or less
@@ -97,23 +99,32 @@ class Regression:
 class Family:
     """Tests that are corrected together.
 
+    What a test of a family can tell hangs on its own patients: pairs of evaluations share other cases, and not every
+    patient has every class.
+
     Attributes
     ----------
-    tests
-        How many there are.
     patients
-        The most that any of them has.
-    least_p
-        The smallest p after Holm's correction that any of them can reach.
-    needed
-        How many patients it takes for a p that shows a difference.
+        How many each test has.
     """
 
-    tests: int
-    patients: int
-    least_p: float
-    needed: int
+    patients: tuple[int, ...]
 
-    def can_tell(self, alpha: float) -> bool:
-        """Whether any difference, however consistent, can be shown."""
-        return self.tests > 0 and self.least_p <= alpha
+    @property
+    def tests(self) -> int:
+        """How many there are."""
+        return len(self.patients)
+
+    def least_p(self, patients: int) -> float:
+        """The smallest p after Holm's correction that those tests can reach which have so many patients."""
+        return least_holm(self.patients)[self.patients.index(patients)]
+
+    def can_tell(self, patients: int, alpha: float) -> bool:
+        """Whether a test of so many patients can show any difference, however consistent that is."""
+        return self.least_p(patients) <= alpha
+
+    def needed(self, patients: int, alpha: float) -> int:
+        """How many patients it takes at least where there are so many, the other tests being as they are."""
+        others = list(self.patients)
+        others.remove(patients)
+        return fewest_patients(others, alpha)

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluation import overlap
-from pipeline.evaluation.bootstrap import group_sums
 from pipeline.evaluation.confusion import CaseCounts
 from pipeline.evaluation.distances import DISTANCES
+from pipeline.evaluation.means import group_means
 from pipeline.evaluation.overlap import Tallies
 
 __all__ = ["FIGURES", "Units", "case_units", "in_order", "patient_units", "rows", "scan_units", "slice_units"]
@@ -98,7 +98,7 @@ def scan_units(counts: Sequence[CaseCounts]) -> Units:
     pooled = _pooled(counts)
     volumes = [_summed(part, index, len(keys)) for part in _mm3(Tallies.of(pooled), _voxel_mm3(counts))]
     figures = _figures(Tallies.of(_summed(pooled, index, len(keys))), *volumes)
-    figures |= {name: _group_means(values, index, len(keys)) for name, values in _distances(counts).items()}
+    figures |= {name: group_means(values, index, len(keys)) for name, values in _distances(counts).items()}
     slices = np.bincount(index, weights=[len(one.slices) for one in counts]).astype(int)
     names: Names = [
         {"scan": scan, "patient": patient, "slices": int(number)}
@@ -114,7 +114,7 @@ def patient_units(scans: Units) -> Units:
     So a patient with seven scans weighs as much as one with one. Voxels and volumes are means over the scans as well.
     """
     patients = list(dict.fromkeys(str(names["patient"]) for names in scans.names))
-    figures = {name: _group_means(values, scans.patient, len(patients)) for name, values in scans.figures.items()}
+    figures = {name: group_means(values, scans.patient, len(patients)) for name, values in scans.figures.items()}
     n_scans = np.bincount(scans.patient)
     n_slices = np.bincount(scans.patient, weights=[int(names["slices"]) for names in scans.names])
     names: Names = [
@@ -160,12 +160,6 @@ def _distances(counts: Sequence[CaseCounts]) -> dict[str, np.ndarray]:
         name: np.stack([none if one.distances is None else one.distances.figures[name] for one in counts])
         for name in DISTANCES
     }
-
-
-def _group_means(values: np.ndarray, group: np.ndarray, n_groups: int) -> np.ndarray:
-    """The mean of each group and class, NaN left out; NaN where nothing is left."""
-    sums, numbers = group_sums(values, group, n_groups)
-    return np.divide(sums, numbers, out=np.full(sums.shape, np.nan), where=numbers > 0)
 
 
 def _mm3(tallies: Tallies, voxel_mm3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

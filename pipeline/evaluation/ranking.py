@@ -14,16 +14,16 @@ import numpy as np
 
 from pipeline.evaluation import bootstrap
 from pipeline.evaluation.aggregation import Evaluation
+from pipeline.evaluation.means import mean_over_classes
+from pipeline.evaluation.wording import NONE
 
 __all__ = ["CLASS_SCORES", "SCORES", "rank_correlations", "ranking_lines", "weighted_spearman"]
 
 SCORES = ("trust", "expected_dice", "agreement", "plausibility", "entropy", "border_entropy", "margin", "ambiguous")
 CLASS_SCORES = ("trust", "expected_dice", "agreement")  # that are known of each class
 _FEWEST = 3  # cases: two are always ranked rightly or wrongly
-_FEW_PATIENTS = 10  # below this a percentile interval tends to come out too narrow
 _AT_ONCE = 2_000_000  # weights that are held together
 _DICE = "dice_with_empty"
-_NONE = "–"
 
 
 def weighted_spearman(one: np.ndarray, other: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -85,6 +85,7 @@ def rank_correlations(
     names = list(patients)
     by_class = {name: {row["case"]: _number(row[_DICE]) for row in rows if row["class"] == name} for name in classes}
     dice = np.array([[by_class[name][case] for name in classes] for case in names]).reshape(len(names), len(classes))
+    whole = mean_over_classes(dice)
     drawn = _Drawn([patients[case] for case in names], seed, resamples, confidence)
 
     def column(score: str) -> np.ndarray:
@@ -93,7 +94,7 @@ def rank_correlations(
     return {
         "dice": f"{_DICE}; of a case, the mean over its classes",
         "n_cases": len(names),
-        "scores": {score: drawn.correlation(column(score), _mean(dice)) for score in SCORES},
+        "scores": {score: drawn.correlation(column(score), whole) for score in SCORES},
         "classes": {
             name: {score: drawn.correlation(column(f"{score}_{name}"), dice[:, index]) for score in CLASS_SCORES}
             for index, name in enumerate(classes)
@@ -133,20 +134,14 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def _mean(dice: np.ndarray) -> np.ndarray:
-    """(N,) the mean of each row's known values; NaN where none is known."""
-    count = (~np.isnan(dice)).sum(axis=1)
-    return np.divide(np.nansum(dice, axis=1), count, out=np.full(len(dice), math.nan), where=count > 0)
-
-
 def ranking_lines(found: Mapping[str, Any], confidence: float) -> Iterator[str]:
     """What `rank_correlations` found, for the terminal."""
     rows = {score: one for score, one in found["scores"].items() if one["n"]}
     rows |= {f"trust in {name}": one["trust"] for name, one in found["classes"].items() if one["trust"]["n"]}
     width = max(map(len, ["review.csv", *rows]))
-    few = " (rough with so few)" if any(one["n_patients"] < _FEW_PATIENTS for one in rows.values()) else ""
+    few = " (rough with so few)" if any(one["n_patients"] < bootstrap.FEW_PATIENTS for one in rows.values()) else ""
     yield f"{'review.csv':<{width}}  Spearman's rho with Dice, {100 * confidence:g} % CI{few}, cases/patients"
     for name, one in rows.items():
-        rho = _NONE if one["rho"] is None else f"{one['rho']:.2f}"
-        low_high = _NONE if one["interval"] is None else " to ".join(f"{bound:.2f}" for bound in one["interval"])
+        rho = NONE if one["rho"] is None else f"{one['rho']:.2f}"
+        low_high = NONE if one["interval"] is None else " to ".join(f"{bound:.2f}" for bound in one["interval"])
         yield f"{name:<{width}}  {rho:>5}  {low_high:>14}  {one['n']}/{one['n_patients']}"

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["DECIMALS", "fewest_patients", "holm", "leaning", "least_p", "rounded", "signed_rank_p"]
+__all__ = ["DECIMALS", "fewest_patients", "holm", "leaning", "least_holm", "least_p", "rounded", "signed_rank_p"]
 
 DECIMALS = 6  # figures come from text and sums: a difference that is smaller than this is none
 _EXACT_UP_TO = 200  # differences; above it the normal approximation is as good
@@ -116,13 +116,25 @@ def least_p(patients: int) -> float:
     return min(1.0, 2.0 ** (1 - patients))
 
 
-def fewest_patients(tests: int, alpha: float) -> int:
-    """How many patients a family of so many tests needs, for the smallest of its p to come down to `alpha`.
+def least_holm(patients: Sequence[int]) -> list[float]:
+    """The smallest p, after Holm's correction, that each test of a family can reach, by their numbers of patients.
 
-    >>> fewest_patients(1, 0.05), fewest_patients(5, 0.05)
-    (6, 8)
+    Each reaches it where all are as clear as can be: a smaller p of one test raises the corrected p of no other. So one
+    of few patients is spared the correction of those that have more.
+
+    >>> least_holm([5]), least_holm([20, 5])[1], least_holm([5, 5])
+    ([0.0625], 0.0625, [0.125, 0.125])
+    """
+    return [p for p in holm([least_p(number) for number in patients]) if p is not None]
+
+
+def fewest_patients(others: Sequence[int], alpha: float) -> int:
+    """How many patients a test needs at least, beside others of so many, for its corrected p to come down to `alpha`.
+
+    >>> fewest_patients([], 0.05), fewest_patients([4, 4, 4, 4], 0.05), fewest_patients([20], 0.05)
+    (6, 8, 6)
     """
     patients = 1
-    while tests * least_p(patients) > alpha:
+    while least_holm([patients, *others])[0] > alpha:
         patients += 1
     return patients

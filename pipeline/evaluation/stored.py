@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.data.layouts.text_files import read_json
 from pipeline.errors import ConfigError, DataError, Fault, raise_all
 from pipeline.evaluation.aggregation import FORMAT
-from pipeline.evaluation.case_table import MOST_BYTES, read_case_table
+from pipeline.evaluation.case_table import MOST_BYTES, is_writable, read_case_table
 
 __all__ = ["Source", "Stored", "find_evaluation", "read_evaluation"]
 
@@ -193,7 +193,7 @@ def _are_classes(names: Any) -> bool:
     return (
         isinstance(names, list)
         and len(names) > 1
-        and all(isinstance(one, str) and one and one.isprintable() for one in names)
+        and all(isinstance(one, str) and one and is_writable(one) for one in names)
         and len(set(names)) == len(names)
     )
 

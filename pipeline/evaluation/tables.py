@@ -9,17 +9,19 @@ import csv
 import io
 import json
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import Fault
 from pipeline.evaluation.aggregation import Evaluation
+from pipeline.evaluation.bootstrap import FEW_PATIENTS
 from pipeline.evaluation.levels import FIGURES
+from pipeline.evaluation.wording import NONE, interval, rate
 from pipeline.terminal import width_of
 
-__all__ = ["CASE_COLUMNS", "PATIENT_COLUMNS", "SCAN_COLUMNS", "cases_csv", "failures_csv", "patients_csv", "scans_csv",
-           "fitted", "summary_json", "terminal_table"]  # fmt: skip
+__all__ = ["CASE_COLUMNS", "PATIENT_COLUMNS", "SCAN_COLUMNS", "cases_csv", "csv_text", "failures_csv", "patients_csv",
+           "scans_csv", "fitted", "summary_json", "terminal_table"]  # fmt: skip
 
 _SHARED = ("class_id", "class", *FIGURES, "outcome")
 CASE_COLUMNS = ("case", "scan", "patient", "slices", *_SHARED)
@@ -27,14 +29,12 @@ SCAN_COLUMNS = ("scan", "patient", "slices", *_SHARED)
 PATIENT_COLUMNS = ("patient", "scans", "slices", *_SHARED)
 
 _LEVELS = {"slice": "slice", "scan": "scan", "patient": "pat."}  # with what the terminal has room for
-_NONE = "–"
 _GAP = "  "
 _MEAN = "foreground"
 _CLASS_MIN = 6  # columns of the terminal that a class name gets at least
 _UNITS = {"mm": "mm", "pixels": "px"}
 _WIDE = 88  # columns from which surface Dice is shown too
 Paint = Callable[[str, str], str]  # (text, style)
-_FEW_PATIENTS = 10  # below this a percentile interval tends to come out too narrow
 
 
 def _plain(text: str, style: str) -> str:
@@ -158,14 +158,14 @@ def _columns(
     """The columns of figures, by what stands above them."""
     levels = [summary["levels"][level] for level in _LEVELS]
     by_level = [[level["classes"][name] for name in classes] for level in levels]
-    intervals = [_interval(row["dice"]["interval"]) for row in by_level[-1]]
+    intervals = [interval(row["dice"]["interval"]) for row in by_level[-1]]
     numbers = ["/".join(str(row["dice"]["n"]) for row in rows) for rows in zip(*by_level, strict=True)]
     return {
         "mean Dice per": [
-            _Column(head, [_rate(row["dice"]["mean"]) for row in rows], _rate(level["foreground"]["dice"]["mean"]))
+            _Column(head, [rate(row["dice"]["mean"]) for row in rows], rate(level["foreground"]["dice"]["mean"]))
             for head, rows, level in zip(_LEVELS.values(), by_level, levels, strict=True)
         ],
-        "": [_Column(percent, intervals, _interval(levels[-1]["foreground"]["dice"]["interval"]))],
+        "": [_Column(percent, intervals, interval(levels[-1]["foreground"]["dice"]["interval"]))],
         **_distance_columns(summary, classes, wide=wide),
         "n": [_Column("sl/sc/pt", numbers)],
         "in slices": [_Column(name, [str(row[name]) for row in by_level[0]]) for name in ("missed", "spurious")],
@@ -181,7 +181,7 @@ def _distance_columns(summary: Mapping[str, Any], classes: Sequence[str], *, wid
     shown: dict[str, tuple[str, str, Callable[[float | None], str]]] = {"HD95": ("hd95", unit, _distance)}
     if wide:
         head = f"{summary['distances']['tolerance']:g} {unit}"
-        shown["surf. Dice"] = ("surface_dice", head, _rate)
+        shown["surf. Dice"] = ("surface_dice", head, rate)
     return {
         # As wide as what stands above: the group has one column.
         group: [_Column(head.rjust(len(group)), [write(scan["classes"][name][metric]["mean"]) for name in classes],
@@ -191,29 +191,32 @@ def _distance_columns(summary: Mapping[str, Any], classes: Sequence[str], *, wid
 
 
 def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    return csv_text(columns, ([row[column] for column in columns] for row in rows))
+
+
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table for a spreadsheet: fractions with ten digits, an empty field for None.
+
+    >>> print(csv_text(["name", "dice"], [["a, b", 2 / 3], ["c", None]]), end="")
+    name,dice
+    "a, b",0.6666666667
+    c,
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_field(row[column]) for column in columns] for row in rows)
+    writer.writerow(head)
+    writer.writerows([_field(value) for value in row] for row in rows)
     return text.getvalue()
 
 
-def _field(value: str | int | float | None) -> str:
+def _field(value: object) -> str:
     if value is None:
         return ""
     return format(value, ".10g") if isinstance(value, float) else str(value)
 
 
-def _rate(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.3f}"
-
-
 def _distance(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.1f}"
-
-
-def _interval(bounds: Sequence[float] | None) -> str:
-    return _NONE if bounds is None else "–".join(f"{bound:.3f}" for bound in bounds)
+    return NONE if value is None else f"{value:.1f}"
 
 
 def _extent(summary: Mapping[str, Any]) -> str:
@@ -228,7 +231,7 @@ def _notes(summary: Mapping[str, Any], percent: str, *, wide: bool) -> dict[str,
     if patients == 1:
         trust = "none: it takes two patients"
     else:
-        few = ", rough with so few" if patients < _FEW_PATIENTS else ""
+        few = ", rough with so few" if patients < FEW_PATIENTS else ""
         trust = f"of the patient mean; {resamples} resamples of {patients} patients{few}"
     return {
         "Dice, n": "slices (sl), scans (sc: slices pooled) and patients (pt: mean of their scans) "

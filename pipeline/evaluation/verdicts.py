@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.evaluation.bootstrap import FEW_PATIENTS
 from pipeline.evaluation.comparison import Comparison, Pair
 from pipeline.evaluation.differences import FOREGROUND, Family, Row
+from pipeline.evaluation.wording import NONE, plural, signed, signed_interval
 
-__all__ = ["Verdict", "interval_text", "left_out", "letter", "p_text", "signed", "verdict"]
+__all__ = ["Verdict", "left_out", "letter", "p_text", "verdict"]
 
-_FEW_PATIENTS = 10  # below this a percentile interval tends to come out too narrow
 _LISTED = 12
-_NONE = "–"
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ def verdict(comparison: Comparison, pair: Pair) -> Verdict:
         return Verdict("empty", "There is nothing to compare: no reference shows a class.", ())
     family, alpha = comparison.means["dice"], comparison.alpha
     figures = _figures(mean, comparison.confidence)
-    patients = _plural(mean.n_patients, "patient")
+    patients = plural(mean.n_patients, "patient")
     shown = mean.shown(alpha)
     rest = _of_classes(comparison, classes)
     if mean.ties == mean.n_patients:
         return Verdict("none", f"{names[0]} and {names[1]} have the same Dice in all of {patients}.", tuple(rest))
-    if not family.can_tell(alpha):
+    if not family.can_tell(mean.n_patients, alpha):
         headline = f"With {patients} no difference between {names[0]} and {names[1]} can be shown."
-        return Verdict("few", headline, (_too_few(family, alpha), f"In these {patients}: {figures}.", *rest))
+        return Verdict("few", headline, (_too_few(mean, family, alpha), f"In these {patients}: {figures}.", *rest))
     p = p_text(mean.p_holm)
     if shown == "unclear":
         headline = f"{names[0]} and {names[1]} differ, but not in one direction ({p}, {patients})."
@@ -75,14 +75,16 @@ def _caution(mean: Row) -> str:
 def _figures(mean: Row, confidence: float) -> str:
     """Such as "mean foreground Dice 0.812 against 0.790, +0.022 (95 % interval +0.010 to +0.034)"."""
     text = f"mean {FOREGROUND} Dice {mean.other:.3f} against {mean.first:.3f}, {signed(mean.difference)}"
-    return text if mean.interval is None else f"{text} ({100 * confidence:g} % interval {interval_text(mean.interval)})"
+    if mean.interval is None:
+        return text
+    return f"{text} ({100 * confidence:g} % interval {signed_interval(mean.interval)})"
 
 
-def _too_few(family: Family, alpha: float) -> str:
+def _too_few(mean: Row, family: Family, alpha: float) -> str:
     tests = "" if family.tests == 1 else f" after Holm's correction of {family.tests} tests"
     return (
-        f"Even if all went the same way, p would be {family.least_p:.3g}{tests}, above {alpha:g}: it takes "
-        f"{family.needed} patients."
+        f"Even if all went the same way, p would be {family.least_p(mean.n_patients):.3g}{tests}, above {alpha:g}: it "
+        f"takes at least {family.needed(mean.n_patients, alpha)} patients."
     )
 
 
@@ -92,17 +94,21 @@ def _of_classes(comparison: Comparison, classes: Sequence[Row]) -> list[str]:
     sentences = []
     by_state = {state: [row.name for row in classes if row.shown(alpha) == state] for state in _STATES}
     told = [f"{_STATES[state]} {_named(names)}" for state, names in by_state.items() if names]
+    tested = [row for row in classes if row.p is not None]
+    few = [row for row in tested if not family.can_tell(row.n_patients, alpha)]
+    least = min((family.needed(row.n_patients, alpha) for row in few), default=0)
+    takes = f"for {plural(family.tests, 'test')} it takes at least {least} patients."
     if told:
         sentences.append(f"By class, Dice is {'; '.join(told)}.")
-    elif family.tests and not family.can_tell(alpha):
-        sentences.append(
-            f"No class by itself can show a difference: for {_plural(family.tests, 'test')} it takes {family.needed} "
-            "patients."
-        )
-    elif family.tests:
+    elif few and len(few) == len(tested):
+        sentences.append(f"No class by itself can show a difference: {takes}")
+    elif tested:
         sentences.append("No class by itself shows a difference in Dice.")
+    if few and len(few) < len(tested):
+        named = _named([f"{row.name} ({row.n_patients})" for row in few])
+        sentences.append(f"Too few patients show {named} for a difference to be shown: {takes}")
     patients = max((row.n_patients for row in classes), default=0)
-    if 1 < patients < _FEW_PATIENTS:
+    if 1 < patients < FEW_PATIENTS:
         sentences.append(f"Intervals over {patients} patients are rough, and tend to come out too narrow.")
     return sentences
 
@@ -120,7 +126,7 @@ def left_out(pair: Pair) -> list[str]:
     sentences = []
     for name, cases in ((matched.first.name, matched.only_first), (matched.other.name, matched.only_other)):
         if cases:
-            sentences.append(f"{_plural(len(cases), 'case')} only in {name}, left out: {_named(cases)}.")
+            sentences.append(f"{plural(len(cases), 'case')} only in {name}, left out: {_named(cases)}.")
     return [*sentences, *pair.notes]
 
 
@@ -133,28 +139,6 @@ def letter(number: int) -> str:
     return chr(ord("A") + number) if number < 26 else f"E{number + 1}"
 
 
-def signed(value: float | None, metric: str = "dice") -> str:
-    """A difference with its sign; an en dash for none.
-
-    >>> signed(0.0213), signed(-1.5, "hd95"), signed(15.2, "hd95"), signed(None), signed(-0.0001)
-    ('+0.021', '−1.50', '+15.2', '–', '0.000')
-    """
-    if value is None:
-        return _NONE
-    digits = 3 if metric != "hd95" else 2 if abs(value) < 10 else 1
-    text = f"{value:+.{digits}f}"
-    return text.replace("-", "−") if float(text) else text[1:]
-
-
-def interval_text(bounds: tuple[float, float] | None, metric: str = "dice") -> str:
-    """Two bounds; an en dash for none.
-
-    >>> interval_text((-0.01, 0.02)), interval_text(None)
-    ('−0.010 to +0.020', '–')
-    """
-    return _NONE if bounds is None else " to ".join(signed(bound, metric) for bound in bounds)
-
-
 def p_text(p: float | None) -> str:
     """A p, never as 0.
 
@@ -162,14 +146,10 @@ def p_text(p: float | None) -> str:
     ('p = 0.031', 'p < 0.001', '–', 'p = 1.000')
     """
     if p is None:
-        return _NONE
+        return NONE
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def _named(names: Sequence[str]) -> str:
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return f"{', '.join(f'{name:.60}' for name in names[:_LISTED])}{more}"
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

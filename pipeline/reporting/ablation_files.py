@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline.evaluation.ablation import SIDES, Figure
 from pipeline.evaluation.ablation_result import DONE, Ablation, CellOutcome
-from pipeline.reporting.ablation_table import signed, signed_interval
+from pipeline.evaluation.tables import csv_text
+from pipeline.evaluation.wording import signed, signed_interval
 from pipeline.reporting.wording import count, duration, gibibytes, interval, rate
 
 __all__ = ["ablation_csv", "ablation_markdown", "cost_table", "score_table"]
@@ -26,11 +25,7 @@ def ablation_csv(ablation: Ablation) -> str:
         "test_high", "test_patients", *(f"test_dice_{name}" for name in ablation.classes), "training_seconds",
         "steps", "peak_memory_bytes", "wall_seconds",
     ]  # fmt: skip
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_field(value) for value in _cell_row(cell, ablation.classes)] for cell in ablation.cells)
-    return text.getvalue()
+    return csv_text(columns, (_cell_row(cell, ablation.classes) for cell in ablation.cells))
 
 
 def _cell_row(cell: CellOutcome, classes: Sequence[str]) -> list[Any]:
@@ -46,12 +41,6 @@ def _cell_row(cell: CellOutcome, classes: Sequence[str]) -> list[Any]:
         *(scan["classes"][name]["dice"]["mean"] if name in scan["classes"] else None for name in classes),
         done.training_seconds, done.steps, done.peak_memory_bytes, done.provenance["wall_seconds"],
     ]  # fmt: skip
-
-
-def _field(value: str | int | float | None) -> str:
-    if value is None:
-        return ""
-    return format(value, ".10g") if isinstance(value, float) else str(value)
 
 
 def score_table(ablation: Ablation) -> tuple[list[str], list[list[str]]]:
@@ -85,7 +74,7 @@ def cost_table(ablation: Ablation) -> tuple[list[str], list[list[str]]]:
 
 
 def difference_text(difference: Figure | None) -> str:
-    """A difference with its interval and its spread over seeds, such as ``+0.012 (-0.003 to +0.020), sd 0.004``."""
+    """A difference with its interval and its spread over seeds, such as ``+0.012 (−0.003 to +0.020), sd 0.004``."""
     if difference is None:
         return signed(None)
     bounds = "" if difference.interval is None else f" ({signed_interval(difference.interval)})"

@@ -10,9 +10,9 @@ from urllib.parse import quote
 import jinja2
 
 from pipeline.evaluation.ablation import SIDES, VariantFigures
-from pipeline.evaluation.ablation_result import CHOOSE, DONE, Ablation, CellOutcome
+from pipeline.evaluation.ablation_result import DONE, Ablation, CellOutcome
+from pipeline.evaluation.wording import signed, signed_interval
 from pipeline.reporting.ablation_files import cost_table
-from pipeline.reporting.ablation_table import signed, signed_interval
 from pipeline.reporting.content import PHANTOM
 from pipeline.reporting.wording import count, duration, gibibytes, interval, rate, shortened
 from pipeline.runs import own_version
@@ -40,14 +40,14 @@ def ablation_page(ablation: Ablation) -> str:
         ablation=ablation,
         phantom=PHANTOM,
         version=own_version(),
-        advice=CHOOSE,
+        advice=" ".join(ablation.advice),
         done=sum(cell.state == DONE for cell in ablation.cells),
         best=_best(ablation),
         chart=_chart(ablation) if ablation.figures else None,
         scores=[_scores(ablation, one) for one in ablation.figures],
         costs=(head[1:], [row[1:] for row in rows]),
         cells=[_cell(cell) for cell in ablation.cells],
-        notes=ablation.notes()[1:],
+        notes=ablation.notes()[len(ablation.advice) :],
     )
 
 

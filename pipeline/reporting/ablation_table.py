@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from pipeline.evaluation.ablation import SIDES, Figure, VariantFigures
 from pipeline.evaluation.ablation_result import DONE, FAILED, STOPPED, Ablation
-from pipeline.reporting.wording import NONE, count, duration, gibibytes, interval, rate, shortened
+from pipeline.evaluation.wording import signed, signed_interval
+from pipeline.reporting.wording import count, duration, gibibytes, interval, rate, shortened
 
-__all__ = ["ablation_table", "signed", "signed_interval"]
+__all__ = ["ablation_table"]
 
 _GAP = "  "
 _LEAST_NAME = 12  # columns that a variant's name gets at least
@@ -56,24 +57,6 @@ def ablation_table(ablation: Ablation, *, width: int = 80) -> str:
         lines += ["", *_wrapped(f"Highest validation Dice: {mean}, {_named(ablation, best)}.", width)]
     notes = ablation.notes()
     return "\n".join([*lines, *([""] if notes else []), *(part for note in notes for part in _wrapped(note, width))])
-
-
-def signed(value: float | None) -> str:
-    """Write a difference with its sign.
-
-    >>> signed(0.0123), signed(-0.2), signed(None)
-    ('+0.012', '-0.200', '–')
-    """
-    return NONE if value is None else f"{value:+.3f}"
-
-
-def signed_interval(bounds: Sequence[float] | None) -> str:
-    """Write the bounds of a difference.
-
-    >>> signed_interval((-0.1, 0.02)), signed_interval(None)
-    ('-0.100 to +0.020', '–')
-    """
-    return NONE if bounds is None else " to ".join(signed(bound) for bound in bounds)
 
 
 def _scores(ablation: Ablation, width: int) -> list[str]:

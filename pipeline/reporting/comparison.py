@@ -13,7 +13,8 @@ import jinja2
 from pipeline.evaluation.comparison import Comparison, Pair
 from pipeline.evaluation.differences import Counts, Row
 from pipeline.evaluation.stored import Stored
-from pipeline.evaluation.verdicts import Verdict, interval_text, left_out, letter, p_text, signed, verdict
+from pipeline.evaluation.verdicts import Verdict, left_out, letter, p_text, verdict
+from pipeline.evaluation.wording import signed, signed_interval
 from pipeline.reporting.colours import class_colour
 from pipeline.reporting.content import PHANTOM, Example
 from pipeline.reporting.forest import Forest, forest
@@ -145,7 +146,7 @@ def _cells(row: Row, comparison: Comparison, counts: Counts | None) -> dict[str,
         "name": row.name if row.place is not None else "mean over classes",
         "colour": "" if row.place is None else class_colour(row.place), "is_mean": row.place is None,
         "first": write(row.first), "other": write(row.other), "difference": signed(row.difference, row.metric),
-        "interval": interval_text(row.interval, row.metric), "p": re.sub("^p (= )?", "", p_text(row.p_holm)),
+        "interval": signed_interval(row.interval, row.metric), "p": re.sub("^p (= )?", "", p_text(row.p_holm)),
         "shown": row.shown(comparison.alpha), "n": count(row.n_patients),
         "wins": row.wins, "losses": row.losses, "ties": row.ties,
         "shares": [round(100 * part / total, 2) for part in (row.wins, row.ties, row.losses)],

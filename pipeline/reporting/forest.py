@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline.evaluation.differences import METRICS, Row
-from pipeline.evaluation.verdicts import interval_text, signed
+from pipeline.evaluation.wording import signed, signed_interval
 
 __all__ = ["Forest", "Mark", "forest"]
 
@@ -114,7 +114,7 @@ def _mark(row: Row, number: int, alpha: float, place: Callable[[float], float]) 
     low, high = (None, None) if row.interval is None else (place(bound) for bound in row.interval)
     text = signed(row.difference, row.metric)
     if row.interval is not None:
-        text = f"{text} ({interval_text(row.interval, row.metric)})"
+        text = f"{text} ({signed_interval(row.interval, row.metric)})"
     return Mark(
         row.name, text, row.shown(alpha), row.place is None, _HEAD + number * _STEP,
         None if row.difference is None else place(row.difference), low, high,

@@ -3,60 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from pipeline.evaluation.wording import NONE, count, distance, interval, plural, rate
 
 __all__ = ["NONE", "count", "distance", "duration", "flat", "gibibytes", "interval", "legend_label", "percent",
            "plural", "rate", "shortened"]  # fmt: skip
-
-NONE = "–"
-
-
-def rate(value: float | None) -> str:
-    """Write a share such as Dice with three decimals; an en dash for None and NaN.
-
-    >>> rate(0.91449), rate(None), rate(math.nan)
-    ('0.914', '–', '–')
-    """
-    return NONE if value is None or not math.isfinite(value) else f"{value:.3f}"
-
-
-def distance(value: float | None) -> str:
-    """Write a distance with the digits that matter; an en dash for None and NaN.
-
-    >>> distance(1.234), distance(12.34), distance(None)
-    ('1.23', '12.3', '–')
-    """
-    if value is None or not math.isfinite(value):
-        return NONE
-    return f"{value:.2f}" if round(value, 2) < 10 else f"{value:.1f}"
-
-
-def interval(bounds: Sequence[float] | None, write: Callable[[float | None], str] = rate) -> str:
-    """Write two bounds; an en dash when there are none.
-
-    >>> interval([0.8, 0.9]), interval([0.8, 0.9], distance), interval(None)
-    ('0.800–0.900', '0.80–0.90', '–')
-    """
-    return NONE if bounds is None else "–".join(write(bound) for bound in bounds)
-
-
-def count(value: float | None) -> str:
-    """Write a number of things, with thousands apart; an en dash for None and NaN.
-
-    >>> count(11460), count(None)
-    ('11,460', '–')
-    """
-    return NONE if value is None or not math.isfinite(value) else f"{value:,.0f}"
-
-
-def plural(number: int, noun: str) -> str:
-    """Write a number and its noun.
-
-    >>> plural(1, "scan"), plural(1200, "slice")
-    ('1 scan', '1,200 slices')
-    """
-    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
 
 def percent(part: float | None, whole: float | None) -> str:

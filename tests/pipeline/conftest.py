@@ -92,11 +92,12 @@ def write_cell() -> Callable[..., None]:
 
     def write(
         folder: Path, *, skill: int = 20, seed: int = 0, test: Sequence[str] = ("p1", "p2", "p3", "p10"),
-        classes: tuple[str, ...] = ("background", "bone", "rectum"), validation: bool = True, **provenance: Any,
+        classes: tuple[str, ...] = ("background", "bone", "rectum"), validation: Sequence[str] = ("v1", "v2"),
+        **provenance: Any,
     ) -> None:  # fmt: skip
         scored(folder / "evaluation", test, skill, seed, classes)
         if validation:
-            scored(folder / VALIDATION, ("v1", "v2"), skill, seed + 100, classes)
+            scored(folder / VALIDATION, validation, skill, seed + 100, classes)
         rows = "epoch,step,validation_dice\n1,10,0.25\n2,20,\n3,30,0.75\n4,40,0.5\n"
         (folder / "history.csv").write_text(rows, encoding="utf-8")
         source = {

@@ -6,6 +6,7 @@ import csv
 import importlib
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,7 +55,7 @@ class FakeRuns:
         (cell / "config.yaml").write_text(text)
         ended = self.ends[cell.name].pop(0) if self.ends.get(cell.name) else Ended(0)
         if ended.code == 0:
-            self.write_cell(cell, validation=False)
+            self.write_cell(cell, validation=())
         return ended
 
 
@@ -169,8 +170,34 @@ def test_a_cell_whose_config_changed_is_refused(
     assert err.count("the config of this cell is not the one") == 2 and "transforms.prepare" in err
     assert "transforms=pad,seed=1/config.yaml" in err and "transforms=half,seed=0/config.yaml" not in err
     assert fake.runs == CELLS
-    assert ablate("--vary", "seed=5", "--resume") == 0
-    assert "note: transforms=half,seed=1 lies in the folder" in capsys.readouterr().err
+
+
+def test_no_resumed_grid_loses_runs_from_the_tables(
+    ablate: Callable[..., int], fake: FakeRuns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.ends[CELLS[3]] = [Ended(3, "SIGTERM")]
+    assert ablate(*VARIED) == 3
+    before = {path.name: path.read_bytes() for path in fake.folder.glob("*.*") if path.is_file()}
+    assert {"grid.json", "ablation.csv", "ablation.md", "ablation.html"} <= set(before)
+    pad = ("--vary", "transforms=transforms/pad.yaml")
+    for fewer, lost in (
+        ((*pad, "--vary", "seed=0,1"), "transforms=half,seed=0; transforms=half,seed=1"),
+        (("--vary", "seed=5"), "transforms=half,seed=0; transforms=half,seed=1; transforms=pad,seed=0 and 1 more"),
+    ):
+        assert ablate(*fewer, "--resume") == 2
+        err = capsys.readouterr().err
+        assert f"these runs of the ablation are not in this grid: {lost}. Give --vary their values as well" in err
+    assert before == {name: (fake.folder / name).read_bytes() for name in before} and fake.runs == CELLS
+    shutil.rmtree(fake.folder / CELLS[2])
+    shutil.rmtree(fake.folder / CELLS[3])
+    shutil.copytree(fake.folder / CELLS[0], fake.folder / "a copy")
+    assert ablate(*pad, "--vary", "seed=0,1,2", "--resume") == 0
+    assert [row["cell"] for row in table(fake.folder)] == [*CELLS[:2], "transforms=pad,seed=2"]
+    assert "note: a copy lies in the folder, but is no run of this grid" in capsys.readouterr().err
+    for damaged, told in (("{", "not JSON"), ("{}", "does not say which runs there are")):
+        (fake.folder / "grid.json").write_text(damaged)
+        assert ablate(*pad, "--vary", "seed=0,1,2", "--resume") == 2
+        assert f"grid.json: {told}" in capsys.readouterr().err
 
 
 def test_faults_of_all_cells_are_told_at_once_and_once(

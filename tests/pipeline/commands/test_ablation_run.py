@@ -25,8 +25,6 @@ def python(code: str) -> list[str]:
         ("print('error: a: b. Do c.', file=sys.stderr); sys.exit(2)", Ended(2, "a: b. Do c.")),
         ("print('error: a.\\nerror: b.\\n2 errors.', file=sys.stderr); sys.exit(2)", Ended(2, "a. (and 1 more)")),
         ("print('usage: x\\nsomething', file=sys.stderr); sys.exit(2)", Ended(2, "usage: x; something")),
-        ("print('KeyError: 3\\n\\nThis is a defect', file=sys.stderr); sys.exit(1)",
-         Ended(1, "a defect of Slicewise: KeyError: 3; This is a defect")),
         ("os.kill(os.getpid(), signal.SIGKILL)", Ended(2, "killed by SIGKILL, perhaps for want of memory")),
         ("os.kill(os.getpid(), signal.SIGTERM)", Ended(2, "killed by SIGTERM")),
         ("sys.exit(3)", Ended(3, "a signal")),
@@ -40,26 +38,59 @@ def test_how_it_ended(code: str, expected: Ended, capsys: pytest.CaptureFixture[
         assert "error: a.\nerror: b.\n2 errors.\n" in captured.err
 
 
+def test_a_defect_is_told_by_the_end_of_its_traceback() -> None:
+    """As a command itself tells it: a traceback, then a line that says that it is a defect."""
+    code = f"""
+sys.path.insert(0, {str(CHECKOUT)!r})
+from pipeline.commands.arguments import guarded
+def body():
+    {{}}[3]
+sys.exit(guarded(body, show_traceback=False))
+"""
+    ended = Listener().run(python(code))
+    assert ended.code == 1 and ended.reason.startswith("a defect of Slicewise: ")
+    assert ended.reason.endswith("; KeyError: 3") and ended.reason.count("defect of Slicewise") == 1
+    assert "^" not in ended.reason and ended.reason.count("; ") == 2
+
+
+def test_colours_that_are_forced_do_not_hide_the_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run's own words, by the function that every command says them through."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    said = f"sys.path.insert(0, {str(CHECKOUT)!r})\nfrom pipeline.terminal import tell\ntell('error: a: b. Do c.')"
+    assert Listener().run(python(f"{said}\nsys.exit(2)")) == Ended(2, "a: b. Do c.")
+    assert capsys.readouterr().err == "error: a: b. Do c.\n"
+    other = "sys.exit(2 * ('FORCE_COLOR' in os.environ or os.environ['NO_COLOR'] != '1'))"
+    assert Listener().run(python(other)) == Ended(0), "libraries that know of these alone"
+
+
 @pytest.mark.parametrize(
     ("sent", "received"),
     [("SIGINT", "SIGINT"), ("SIGTERM", "SIGTERM"), ("SIGUSR1", "SIGUSR1"), ("SIGHUP", "SIGTERM")],
 )
-def test_a_signal_is_passed_on_once(sent: str, received: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+def test_the_first_signal_is_passed_on_once(
+    sent: str, received: str, times: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     code = f"""
 got = []
 for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP"):
     signal.signal(getattr(signal, name), lambda number, frame: got.append(signal.Signals(number).name))
 open({str(tmp_path / "ready")!r}, "w").close()
 while not got: time.sleep(0.01)
-time.sleep(0.3)
+open({str(tmp_path / "noted")!r}, "w").close()
+time.sleep(0.5)
 open({str(tmp_path / "got")!r}, "w").write(" ".join(got))
 sys.exit(3)
 """
 
     def send() -> None:
-        while not (tmp_path / "ready").exists():
-            time.sleep(0.01)
-        os.kill(os.getpid(), getattr(signal, sent))
+        for name in ("ready", "noted")[:times]:
+            while not (tmp_path / name).exists():
+                time.sleep(0.01)
+            os.kill(os.getpid(), getattr(signal, sent))
 
     first = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup may have it ignored
     before = signal.getsignal(getattr(signal, sent))
@@ -69,6 +100,7 @@ sys.exit(3)
         assert listener.run(python(code)) == Ended(3, f"{sent}")
     sender.join()
     assert (tmp_path / "got").read_text() == received and listener.asked == sent
+    assert capfd.readouterr().err.count(f"{sent}: the run was asked to stop, and saves its checkpoint") == times - 1
     assert signal.getsignal(getattr(signal, sent)) == before
     signal.signal(signal.SIGHUP, first)
 

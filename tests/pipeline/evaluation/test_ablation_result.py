@@ -95,6 +95,26 @@ def test_seeds_are_pooled_by_variant(make: Make) -> None:
     assert said(ablation, "Seeds are pooled") and not said(make({}, {}), "Seeds are pooled")
 
 
+def test_variants_that_were_validated_on_other_scans_are_not_ranked(make: Make) -> None:
+    """One of the two may lead for its patients alone; with seeds that draw the split, patients may differ by seed."""
+    why = "No variant is named as the best: they were not validated on the same scans."
+    ablation = make({"skill": 60}, {"skill": 5, "validation": ("v1", "v3")})
+    assert ablation.best is None and ablation.notes()[1] == why
+    fewer = make({"skill": 60, "validation": ("v1",)}, {"skill": 5})
+    assert fewer.best is None and why in fewer.notes()
+    drawn = make({}, {"validation": ("v7",)}, {}, {"validation": ("v7",)}, seeds=2)
+    assert drawn.best is not None and not said(drawn, "No variant is named")
+    crossed = make({}, {"validation": ("v7",)}, {"validation": ("v7",)}, {}, seeds=2)
+    assert crossed.best is None, "the same scans, but of other seeds"
+
+
+def test_why_no_variant_is_named_is_said(make: Make) -> None:
+    assert make({}, {}, {}, None, seeds=2).unranked == "not the same seeds of all variants are done"
+    other = make({}, {"classes": ("background", "bone", "heart")})
+    assert said(other, "No variant is named as the best: the runs do not have the same classes.")
+    assert not make({}, {}).unranked and not make(None, None).unranked and not make({}, None).unranked
+
+
 def test_few_patients_are_said(make: Make) -> None:
     many = make({"test": [f"p{number}" for number in range(10)]})
     assert said(many, "of the 10 test patients.") and not said(many, "Rough with so few")

@@ -88,9 +88,12 @@ def test_holm_goes_over_classes_of_all_evaluations_and_apart_over_the_means(thre
         assert [row.p_holm for row in classes] == holm([row.p for row in classes])
         assert three.means[metric].tests == 2
         assert three.classes[metric].tests == 4
-        assert three.classes[metric].least_p == pytest.approx(4 * 2 / 2**5)
-        assert three.classes[metric].needed == 8  # 4 x 2 / 2**8 is 0.03, 4 x 2 / 2**7 is 0.06
-        assert not three.classes[metric].can_tell(three.alpha)
+        family = three.classes[metric]
+        assert family.patients == (5, 4, 5, 4)  # one of the five lacks the second class
+        assert family.least_p(5) == pytest.approx(4 * 2 / 2**5)
+        assert family.least_p(4) == pytest.approx(2 * 2 / 2**4)
+        assert family.needed(5, three.alpha) == 8  # 4 x 2 / 2**8 is 0.03, 4 x 2 / 2**7 is 0.06
+        assert not family.can_tell(5, three.alpha)
 
 
 def test_one_metric_is_shown_better_where_less_is_better(draw_masks: Make, store: Make) -> None:

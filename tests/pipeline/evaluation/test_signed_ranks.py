@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.evaluation.signed_ranks import fewest_patients, holm, leaning, least_p, signed_rank_p
+from pipeline.evaluation.signed_ranks import fewest_patients, holm, leaning, least_holm, least_p, signed_rank_p
 
 
 def by_enumeration(differences: np.ndarray) -> float:
@@ -97,7 +97,21 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(seed: int) -> None:
         assert {index for index, p in enumerate(adjusted) if p is not None and p <= alpha * (1 + 1e-12)} == rejected
 
 
+@pytest.mark.parametrize("patients", [(3,), (3, 3), (4, 2), (2, 4, 3), (3, 1, 3, 2)])
+def test_no_outcome_of_a_family_has_a_smaller_p(patients: tuple[int, ...]) -> None:
+    """Every p that signs can give is tried for every test, with every p of the others."""
+    reachable = [
+        {
+            signed_rank_p(np.array(signs) * np.arange(1, number + 1.0))
+            for signs in itertools.product([-1, 1], repeat=number)
+        }
+        for number in patients
+    ]
+    outcomes = [holm(p_values) for p_values in itertools.product(*reachable)]
+    assert least_holm(patients) == [min(p for p in column if p is not None) for column in zip(*outcomes, strict=True)]
+
+
 @pytest.mark.parametrize(("tests", "alpha", "needed"), [(1, 0.05, 6), (1, 0.25, 3), (5, 0.05, 8), (12, 0.05, 9)])
 def test_the_fewest_patients_are_the_first_that_suffice(tests: int, alpha: float, needed: int) -> None:
-    assert fewest_patients(tests, alpha) == needed
+    assert fewest_patients([2] * (tests - 1), alpha) == needed
     assert tests * 2 / 2**needed <= alpha < tests * 2 / 2 ** (needed - 1)

@@ -50,6 +50,15 @@ def test_counts_and_distances_come_back(draw_masks: Make, store: Make) -> None:
     assert np.isnan(found.hd95[:, 2]).sum() == 4  # patient 1 has none of it
 
 
+def test_names_with_spaces_of_any_kind_come_back(store: Make) -> None:
+    """The no-break space, and those of other scripts, are what a name may hold: training takes them."""
+    classes = ("background", "os\u00a0femoris", "膀胱\u3000壁")
+    mask = np.arange(12).reshape(3, 4) % 3
+    names = ("p\u00a01", "woche\u20091", "症例\u3000一\u200b")
+    found = store("a", {names: (mask, mask)}, classes=classes)
+    assert (found.classes, found.patients, found.scans, found.cases) == (classes, *((name,) for name in names))
+
+
 def test_counts_of_large_volumes_come_back(tmp_path: Path, folder: Path) -> None:
     # ten digits of Dice are enough for volumes of half a gigavoxel
     true, reference, predicted = 100_000_001, 234_567_890, 198_765_432
@@ -121,6 +130,8 @@ def test_where_there_is_none(tmp_path: Path, folder: Path) -> None:
         ("format", 2, "format is 2, expected 1"),
         ("classes", ["a", "a", "b"], "'classes' is"),
         ("classes", ["a", "b\x1b[31m", "c"], "'classes' is"),
+        ("classes", ["a", "b\x9b31m", "c"], "'classes' is"),
+        ("classes", ["a", "b\ud800", "c"], "'classes' is"),
         ("class_ids", [0, 1], "'class_ids' is"),
         ("n_cases", True, "'n_cases' is True"),
         ("n_cases", 5, "holds 18 cases, but summary.json beside it speaks of 5"),

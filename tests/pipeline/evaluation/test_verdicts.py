@@ -40,10 +40,47 @@ def test_too_few_patients_are_said_to_be_too_few(judge: Callable[..., Verdict]) 
     found = judge(4, (0.4, 0.02))
     assert found.state == "few"
     assert found.headline == "With 4 patients no difference between b and a can be shown."
-    assert found.sentences[0] == "Even if all went the same way, p would be 0.125, above 0.05: it takes 6 patients."
+    assert (
+        found.sentences[0]
+        == "Even if all went the same way, p would be 0.125, above 0.05: it takes at least 6 patients."
+    )
     assert found.sentences[1].startswith("In these 4 patients: mean foreground Dice 0.9")
-    assert "No class by itself can show a difference: for 2 tests it takes 7 patients." in found.sentences
+    assert "No class by itself can show a difference: for 2 tests it takes at least 7 patients." in found.sentences
     assert "Intervals over 4 patients are rough, and tend to come out too narrow." in found.sentences
+
+
+def test_each_pair_is_judged_by_the_patients_that_it_shares(draw_masks: Make, store: Make) -> None:
+    """20 patients of another pair do not let five tell: none of their p is below 2 / 2^5, corrected or not."""
+    first, many = (store(name, draw_masks(seed, patients=20)) for seed, name in enumerate("ab"))
+    found = compare([match(first, other) for other in (many, store("c", draw_masks(2, patients=5)))])
+    told, of_five = (verdict(found, pair) for pair in found.pairs)
+    assert told.state == "none" and not any("can show" in sentence for sentence in told.sentences)
+    assert of_five.state == "few"
+    assert of_five.headline == "With 5 patients no difference between c and a can be shown."
+    assert of_five.sentences[0] == (
+        "Even if all went the same way, p would be 0.0625 after Holm's correction of 2 tests, above 0.05: it takes at "
+        "least 6 patients."
+    )
+    # Bone of five and rectum of four beside 20 and 19: 2 x 0.0625 at best. Bone of seven: 2 x 2 / 2^7 = 0.03.
+    assert "No class by itself can show a difference: for 4 tests it takes at least 7 patients." in of_five.sentences
+
+
+def test_a_class_that_few_patients_show_is_named(draw_masks: Make, store: Make) -> None:
+    def without_rectum(seed: int, errors: float) -> Any:
+        """Masks of nine patients, three of whom have the class."""
+        return {
+            key: (np.where(int(key[0][1:]) > 3, reference % 2, reference), prediction)
+            for key, (reference, prediction) in draw_masks(seed, patients=9, errors=errors).items()
+        }
+
+    for errors, told in ((0.02, "By class, Dice is better for bone."), (0.4, "No class by itself shows a difference")):
+        found = compare([match(store("a", without_rectum(1, 0.4)), store("b", without_rectum(2, errors)))])
+        sentences = verdict(found, found.pairs[0]).sentences
+        assert any(sentence.startswith(told) for sentence in sentences)
+        assert (
+            "Too few patients show rectum (3) for a difference to be shown: for 2 tests it takes at least 6 patients."
+            in sentences
+        )
 
 
 def test_one_patient_has_no_interval(judge: Callable[..., Verdict]) -> None:

@@ -6,12 +6,14 @@ import csv
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.evaluation.ablation import Difference
 from pipeline.evaluation.ablation_cells import read_cell
 from pipeline.evaluation.ablation_result import DONE, FAILED, STOPPED, Ablation, CellOutcome
 from pipeline.reporting.ablation_files import ablation_csv, ablation_markdown, difference_text
@@ -46,8 +48,13 @@ def make(tmp_path: Path, write_cell: Callable[..., None]) -> Make:
     return make
 
 
+def minus(text: str) -> str:
+    """With the sign that stands before a number, which is wider than a hyphen."""
+    return text.replace("-", "−")
+
+
 def figures_in(text: str) -> list[str]:
-    return re.findall(r"(?<![\d.])[-+]?\d\.\d{3}(?!\d)", text)
+    return re.findall(r"(?<![\d.])[−+]?\d\.\d{3}(?!\d)", text)
 
 
 def test_the_terminal_shows_every_figure_in_its_place(make: Make) -> None:
@@ -66,7 +73,7 @@ def test_the_terminal_shows_every_figure_in_its_place(make: Make) -> None:
     difference = ablation.figures[1].sides["test"].difference
     assert difference is not None and difference.interval is not None
     last = [line for line in table.splitlines() if line.startswith(" 2  chain=")][1]
-    assert figures_in(last)[3:] == [f"{value:+.3f}" for value in (difference.mean, *difference.interval)]
+    assert figures_in(last)[3:] == [minus(f"{value:+.3f}") for value in (difference.mean, *difference.interval)]
     best = max(ablation.figures, key=lambda one: one.sides["validation"].own.mean or 0)
     assert f"Highest validation Dice: {best.sides['validation'].own.mean:.3f}, variant" in table
 
@@ -137,7 +144,7 @@ def test_the_markdown_is_a_table_with_its_command(make: Make, seeds: int) -> Non
     assert test.difference is not None and test.difference.interval is not None
     low, high = test.difference.interval
     spread = f", sd {test.difference.sd:.3f}" if seeds == 2 else ""
-    assert row["test, less 1"] == f"{test.difference.mean:+.3f} ({low:+.3f} to {high:+.3f}){spread}"
+    assert row["test, less 1"] == minus(f"{test.difference.mean:+.3f} ({low:+.3f} to {high:+.3f}){spread}")
     assert ("test sd" in row) == (seeds == 2)
     assert cells_of(lines[2])[1] == r"chain=pad\|odd\*"
     assert "Choose by the validation Dice" in text and "PHANTOM" not in text
@@ -145,6 +152,10 @@ def test_the_markdown_is_a_table_with_its_command(make: Make, seeds: int) -> Non
 
 def test_a_difference_without_an_interval() -> None:
     assert difference_text(None) == "–"
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_sign() -> None:
+    assert difference_text(Difference(-0.0001, (-0.0004, 0.0002), None, {}, 4, 1)) == "0.000 (0.000 to 0.000)"
 
 
 class Page(HTMLParser):
@@ -191,6 +202,18 @@ def test_the_page_is_whole_and_loads_nothing(make: Make) -> None:
     assert "2 of 4 runs done" in page.text and PHANTOM not in page.text
     empty = Ablation("t", "c", (CellOutcome("a", "a", (("k", "v"),)),))
     assert "0 of 1 runs done" in Page(ablation_page(empty)).text
+
+
+def test_the_page_says_once_why_no_variant_is_named(
+    make: Make, write_cell: Callable[..., None], tmp_path: Path
+) -> None:
+    ablation = make(seeds=1)
+    write_cell(tmp_path / "other", validation=("v1", "v9"))
+    cells = (ablation.cells[0], replace(ablation.cells[1], finished=read_cell(tmp_path / "other")))
+    for given, times in ((ablation.cells, 0), (cells, 1)):
+        text = Page(ablation_page(replace(ablation, cells=given))).text
+        assert text.count("they were not validated on the same scans") == times
+        assert ("highest validation Dice" in text) is (not times) and "Choose by the validation Dice" in text
 
 
 def test_the_marks_of_the_chart_stand_at_their_figures(make: Make) -> None:
