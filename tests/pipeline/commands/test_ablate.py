@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from pipeline.commands import ablation_run
 from pipeline.commands.ablate import main
 from pipeline.commands.ablation_run import Ended
+from pipeline.config.resolved import yaml_text
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -171,6 +173,26 @@ def test_a_cell_whose_config_changed_is_refused(
     assert fake.runs == CELLS
     assert ablate("--vary", "seed=5", "--resume") == 0
     assert "note: transforms=half,seed=1 lies in the folder" in capsys.readouterr().err
+
+
+def test_cells_that_an_older_version_began_are_gone_on_with(
+    ablate: Callable[..., int], fake: FakeRuns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ablate(*VARIED) == 0
+    configs = [fake.folder / name / "config.yaml" for name in CELLS]
+    for path in configs:
+        values = yaml.safe_load(path.read_text())
+        del values["data"]["mirrored"], values["report"]["tracker"]  # which it did not know
+        path.write_text(yaml_text(values))
+    assert ablate(*VARIED, "--resume") == 0
+    assert fake.runs == CELLS, "nothing was run again"
+    for path in configs[:2]:
+        path.write_text(path.read_text() + "sharpen: 3\n")
+    configs[2].write_text(configs[2].read_text().replace("seed: 0", "seed: 7"))
+    assert ablate(*VARIED, "--resume") == 2
+    err = capsys.readouterr().err
+    assert err.count("this version cannot load the config that the run was started with") == 2 and "3 errors." in err
+    assert err.count("the config of this cell is not the one that it was started with: seed.") == 1
 
 
 def test_faults_of_all_cells_are_told_at_once_and_once(
