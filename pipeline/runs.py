@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError, RunError
-from pipeline.run_content import PARTS, UNFINISHED, is_unborn, never_trained
+from pipeline.run_content import PARTS, UNFINISHED, forget_tracked, is_unborn, never_trained
+from pipeline.run_lock import sole_process
 from pipeline.terminal import detail, say
 
 _PACKAGES = ("torch", "monai", "numpy", "nibabel", "scikit-image", "scipy", "matplotlib", "pydantic")
@@ -43,15 +44,13 @@ def create_run_folder(project_root: Path, name: str, out: Path | None = None) ->
     ConfigError
         When `out` holds files already.
     RunError
-        When the folder cannot be written, or its disk is nearly full.
+        When the folder cannot be written, its disk is nearly full, or another process is at work there.
     """
     try:
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
-            if not is_unborn(out) and not never_trained(out):
-                raise ConfigError("the folder of --out is not empty", where=str(out),
-                                  remedy="Name a new one, or go on with the run in it by --resume")  # fmt: skip
             folder = out.resolve()
+            _clear(folder)
         else:
             folder = next_numbered(project_root / "runs" / name)
         for part in PARTS:
@@ -64,6 +63,17 @@ def create_run_folder(project_root: Path, name: str, out: Path | None = None) ->
         ) from error  # fmt: skip
     _check_space(folder)
     return folder
+
+
+def _clear(folder: Path) -> None:
+    """Let nothing of a run that was refused before it was trained be taken for a part of the one that comes now."""
+    if is_unborn(folder):
+        return
+    if not never_trained(folder):
+        raise ConfigError("the folder of --out is not empty", where=str(folder),
+                          remedy="Name a new one, or go on with the run in it by --resume")  # fmt: skip
+    with sole_process(folder):  # it may be about to train
+        forget_tracked(folder)
 
 
 def create_fold_folder(folder: Path, number: int, config_text: str) -> Path:

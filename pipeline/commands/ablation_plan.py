@@ -10,7 +10,7 @@ from typing import TypeVar
 from pipeline.commands.dataset import Dataset, open_dataset
 from pipeline.config.grid import Axis, Cell
 from pipeline.config.load import Config, load_config
-from pipeline.config.resolved import differing_keys, resolved_text
+from pipeline.config.resolved import changed_keys, resolved_text
 from pipeline.data.layouts.text_files import read_json
 from pipeline.data.splitting.splits import split_folds
 from pipeline.errors import ConfigError, DataError, Fault, RunError, raise_all
@@ -150,18 +150,23 @@ def kept_cells(planned: Sequence[PlannedCell], folder: Path) -> None:
     Raises
     ------
     ConfigError, Faults
-        For every cell that was begun with another config, and for those that the tables would lose.
+        For every cell that was begun with another config, or with one that this version cannot load, and for those
+        that the tables would lose.
     DataError
         Where ``grid.json`` cannot be read.
     """
-    faults = list(_lost_cells(planned, folder))
+    faults: list[Fault] = list(_lost_cells(planned, folder))
     for one in planned:
         known = folder / one.cell.name / "config.yaml"
-        before = known.read_text(encoding="utf-8") if known.is_file() else one.config_text
-        if before != one.config_text:
-            keys = ", ".join(differing_keys(before, one.config_text))
+        try:
+            changed = changed_keys(known, one.config_text) if known.is_file() else []
+        except ConfigError as fault:
+            faults.append(fault)
+            continue
+        if changed:
             faults.append(ConfigError(
-                f"the config of this cell is not the one that it was started with: {keys}", where=str(known),
+                f"the config of this cell is not the one that it was started with: {', '.join(changed)}",
+                where=str(known),
                 remedy="Resume with the same file and --set, or remove the cell's folder to have it run anew",
             ))  # fmt: skip
     raise_all(faults)

@@ -50,12 +50,15 @@ class Trained:
         One a test case.
     choices
         The post-processing that was chosen on its validation cases; None where none was to be.
+    before
+        Whether all of that was done in a session before this one.
     """
 
     intake: Intake
     state: TrainingState
     counts: Sequence[CaseCounts]
     choices: Choices | None = None
+    before: bool = False
 
 
 def train_and_test(
@@ -167,8 +170,7 @@ def train_folds(
         )  # fmt: skip
         if ranks.is_first:
             evaluation = score(trained.counts, part, folder / "predictions")
-            write_evaluation(evaluation, where / "evaluation")
-            own_trackers.results(final_figures(evaluation.summary))
+            keep_evaluation(evaluation, where / "evaluation", own_trackers, [trained], trained.state.history)
             own_trackers.close(finished=True)
         results.append(trained)
         gc.collect()  # a fold's slices and network are gone before the next one's come
@@ -194,6 +196,35 @@ def score(counts: Sequence[CaseCounts], intake: Intake, predictions: Path) -> ag
 
 def _files(case: Case, predictions: Path) -> tuple[str, str]:
     return str(mask_path(predictions, case)), str(case.label)
+
+
+def keep_evaluation(
+    evaluation: aggregation.Evaluation, folder: Path, trackers: Trackers, tested: Sequence[Trained],
+    history: Sequence[Mapping[str, Any]] | None = None,
+) -> None:  # fmt: skip
+    """Write an evaluation, and tell the trackers its figures; not again those that an earlier session has told.
+
+    Parameters
+    ----------
+    evaluation
+        Of the test cases of all that were tested.
+    folder
+        ``evaluation/`` of the run or of the fold.
+    trackers
+        Of the run or of the fold.
+    tested
+        All folds, or the one network that it is of.
+    history
+        Of its training, which the trackers know of; None where that is one of each fold's.
+    """
+    done_before = all(one.before for one in tested)
+    told = done_before and (folder / "summary.json").exists()
+    write_evaluation(evaluation, folder)
+    if told:
+        return
+    if done_before and history is not None:  # that session ended in between: the figures are of its last epoch
+        trackers.begin(history)
+    trackers.results(final_figures(evaluation.summary))
 
 
 def write_evaluation(evaluation: aggregation.Evaluation, folder: Path) -> None:
@@ -222,7 +253,8 @@ def _tested(intake: Intake, folder: Path, say: Callable[[str], None]) -> Trained
         return None  # of a version that kept other counts, or measured less: its cases are predicted again
     kept = Checkpoints(checkpoints, say)
     kept.settle(*kept.newest())  # best.pt is what bin/predict will need
-    return Trained(intake, state, [_counts(one) for one in saved], read_choices(folder, intake.dataset.config))
+    counts = [_counts(one) for one in saved]
+    return Trained(intake, state, counts, read_choices(folder, intake.dataset.config), before=True)
 
 
 def _measured(saved: Mapping[str, Any]) -> bool:

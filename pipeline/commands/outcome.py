@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.commands.exhibits import ceiling_cases, gallery_of, tested_ceiling
-from pipeline.commands.folds import Trained, score, write_evaluation
+from pipeline.commands.folds import Trained, keep_evaluation, score
 from pipeline.commands.intake import Intake
 from pipeline.config.resolved import resolved_text
 from pipeline.config.schema import Settings
@@ -29,7 +29,6 @@ from pipeline.reporting.examples import choose_cases, load_example
 from pipeline.reporting.plots import save_plots
 from pipeline.reporting.report import render_report
 from pipeline.reporting.stack import Gallery
-from pipeline.reporting.tracking.figures import final_figures
 from pipeline.reporting.tracking.trackers import NO_TRACKERS, Trackers
 from pipeline.runs import provenance, write_json, write_text
 from pipeline.terminal import painter
@@ -52,8 +51,8 @@ def conclude(
     """
     dataset, settings, root = intake.dataset, intake.settings, intake.dataset.config.project_root
     evaluation = _evaluation(intake, trained, folder)
-    write_evaluation(evaluation, folder / "evaluation")
-    trackers.results(final_figures(evaluation.summary))
+    history = None if intake.folds else trained[0].state.history
+    keep_evaluation(evaluation, folder / "evaluation", trackers, trained, history)
     source = provenance(
         command, seed=settings.seed, device=device, started=started,
         dataset={"fingerprint": intake.fingerprint, "cases": len(intake.facts), "synthetic": dataset.synthetic,

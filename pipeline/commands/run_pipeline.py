@@ -22,7 +22,7 @@ from pipeline.commands.dataset import Dataset, open_dataset
 from pipeline.config.load import load_config
 from pipeline.config.notes import plugin_notes
 from pipeline.config.printed import printed_text
-from pipeline.config.resolved import differing_keys, resolved_text
+from pipeline.config.resolved import changed_keys, resolved_text
 from pipeline.data.splitting.splits import split_folds
 from pipeline.errors import EXIT_DONE, EXIT_USER, ConfigError, Elsewhere, Fault, Interrupted
 from pipeline.reporting.tracking.choice import opened_trackers
@@ -179,10 +179,9 @@ def _folder(dataset: Dataset, arguments: argparse.Namespace) -> Path:
         write_text(folder / "config.yaml", text)
         return folder
     folder = out
-    before = (folder / "config.yaml").read_text(encoding="utf-8")
-    if before != text:
+    if changed := changed_keys(folder / "config.yaml", text):
         raise ConfigError(
-            f"the config is not the one that the run was started with: {', '.join(differing_keys(before, text))}",
+            f"the config is not the one that the run was started with: {', '.join(changed)}",
             where=str(folder / "config.yaml"),
             remedy="Resume with the same file and --set, or start a new run without --resume",
         )  # fmt: skip

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pipeline.config.load import Config
+from pipeline.config.load import Config, load_config
 from pipeline.config.schema import Settings
 from pipeline.config.yaml_source import parse_yaml, resolve_scalar
+from pipeline.errors import ConfigError, Fault
 
 _ENDLESS = 1_000_000  # columns: more than a config may have bytes
 _LINE_ENDS = frozenset("\r\n\x85\u2028\u2029")
@@ -75,12 +77,36 @@ def flow_text(value: Any) -> str:
     return text.strip()[1:-1]
 
 
-def differing_keys(one: str, other: str) -> list[str]:
-    """The keys in which two resolved configs differ, such as ``training.epochs``."""
+def changed_keys(stored: Path, text: str) -> list[str]:
+    """The keys in which a run's own ``config.yaml`` is not the resolved config of today, see `differing_keys`.
 
-    def flat(value: Any, path: str) -> dict[str, Any]:
+    Keys that have come since the run was started count with their defaults, which are what it was started with.
+
+    Raises
+    ------
+    ConfigError
+        When this version cannot load it any more.
+    """
+    if stored.read_bytes() == text.encode("utf-8"):
+        return []
+    try:
+        before = load_config(stored, environment={})  # it was written out in full: nothing is left to fill in
+    except Fault as fault:
+        first, *others = getattr(fault, "faults", (fault,))
+        more = f" (and {len(others)} more)" if others else ""
+        raise ConfigError(
+            f"this version cannot load the config that the run was started with: {first.what}{more}",
+            where=first.where or str(stored), remedy="Go on with the version that it was started with, or start anew",
+        ) from fault  # fmt: skip
+    return differing_keys(resolved_text(before), text)
+
+
+def differing_keys(one: str, other: str) -> list[str]:
+    """The keys in which two resolved configs differ, such as ``training.epochs``; their order says nothing."""
+
+    def flat(value: Any, path: str) -> dict[str, str]:
         if not isinstance(value, dict) or not value:
-            return {path: value}
+            return {path: flow_text(value)}  # as text: 1 is not true, and NaN is NaN
         return {
             key: leaf for name, item in value.items() for key, leaf in flat(item, f"{path}.{name}".strip(".")).items()
         }

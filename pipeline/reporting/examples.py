@@ -62,9 +62,23 @@ def choose_cases(cases: Sequence[Case], rows: Sequence[Mapping[str, Any]], shown
 def load_example(
     case: Case, prediction: Path, classes: Sequence[str], options: ReadOptions, known_spacing: bool
 ) -> Example:
-    """One slice of a case: of a volume, the one that shows most classes, and of those the one with most foreground."""
-    slices = load_slices(case, prediction, classes, options, known_spacing)
-    return max(slices, key=lambda one: (len(np.unique(one.reference)), int((one.reference > 0).sum())))
+    """One slice of a case: of a volume, the one that shows most classes, and of those the one with most foreground.
+
+    No other slice is cut out: a volume may have hundreds. The parameters are those of `load_slices`.
+    """
+    image, label, mask = _files(case, prediction, options)
+    number = case.slice if image.array.ndim != 3 else _fullest(label, plane_of(image, options).axis)
+    return slice_example(case.id, number, image, (label, mask), classes, options, known_spacing)
+
+
+def _fullest(label: np.ndarray, axis: int) -> int:
+    """The slice of a label (3 axes) that shows most classes, and of those the one with most foreground."""
+
+    def shown(number: int) -> tuple[int, int]:
+        plane = np.take(label, number, axis)
+        return len(np.unique(plane)), int(np.count_nonzero(plane > 0))
+
+    return max(range(label.shape[axis]), key=shown)
 
 
 def load_slices(
@@ -87,16 +101,21 @@ def load_slices(
     known_spacing
         Whether spacing and directions of the files are to be believed.
     """
-    image = read_nifti(case.image, options).channels[0]
-    mask = read_nifti(prediction, replace(options, channels=1)).array
-    assert case.label is not None
-    label = read_label(case.label, options).array
+    image, label, mask = _files(case, prediction, options)
     if image.array.ndim != 3:
         return [slice_example(case.id, case.slice, image, (label, mask), classes, options, known_spacing)]
     count = image.array.shape[plane_of(image, options).axis]
     return [
         slice_example(case.id, number, image, (label, mask), classes, options, known_spacing) for number in range(count)
     ]
+
+
+def _files(case: Case, prediction: Path, options: ReadOptions) -> tuple[NiftiFile, np.ndarray, np.ndarray]:
+    """The first channel of a case's image, its label and its predicted mask."""
+    image = read_nifti(case.image, options).channels[0]
+    mask = read_nifti(prediction, replace(options, channels=1)).array
+    assert case.label is not None
+    return image, read_label(case.label, options).array, mask
 
 
 def slice_example(

@@ -18,6 +18,7 @@ import pytest
 
 from pipeline import runs
 from pipeline.errors import ConfigError, RunError
+from pipeline.run_lock import sole_process
 from pipeline.runs import (
     RunLog,
     create_fold_folder,
@@ -345,6 +346,26 @@ def test_folds_that_never_trained_are_nothing_to_keep(tmp_path: Path) -> None:
     write_bytes(fold / "checkpoints" / "last.pt", b"weights")
     with pytest.raises(ConfigError, match="not empty"):
         create_run_folder(tmp_path, "a", out)
+
+
+def test_what_trackers_were_told_of_a_refused_run_goes_with_it(tmp_path: Path) -> None:
+    out, shared = tmp_path / "out", tmp_path / "shared"
+    create_run_folder(tmp_path, "a", out)
+    folders = [out, create_fold_folder(out, 0, "")]
+    told = [folder / name for folder in folders for name in ("tensorboard/events", "mlflow/mlflow.db")]
+    told += [folder / "checkpoints/mlflow.json" for folder in folders]
+    for path in (*told, out / "config.yaml", shared / "events"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+    with sole_process(out), pytest.raises(RunError, match="another process is at work"):
+        create_run_folder(tmp_path, "a", out)
+    assert all(path.exists() for path in told)
+    assert create_run_folder(tmp_path, "a", out) == out
+    assert not any(path.exists() for path in told) and (out / "fold_0/config.yaml").exists()
+    assert not (out / "tensorboard").exists() and not (out / "mlflow").exists()
+    (out / "tensorboard").symlink_to(shared)
+    assert create_run_folder(tmp_path, "a", out) == out
+    assert not (out / "tensorboard").is_symlink() and (shared / "events").exists(), "it is the user's"
 
 
 def test_a_folds_lines_are_in_its_runs_log_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from pipeline.config.resolved import flow_text
 from pipeline.errors import RunError
 from pipeline.pacing import Allowance
 from pipeline.reporting.tracking.figures import epoch_figures
+from pipeline.run_content import MLFLOW_NOTE
 from pipeline.runs import write_json
 
 # Before MLflow is imported, and only where the user has not said otherwise: no message to its makers of what is done
@@ -72,7 +73,7 @@ class MlflowRun:
     def __init__(
         self, folder: Path, experiment: str, run_name: str, settings: Mapping[str, Any], parent: MlflowRun | None = None
     ) -> None:
-        self._note = folder / "checkpoints" / "mlflow.json"
+        self._note = folder / MLFLOW_NOTE
         self._experiment, self._run_name, self._settings, self._parent = experiment, run_name, settings, parent
         self._store: Path = parent._store if parent else folder / "mlflow"
         self._uri = os.environ.get(_URI) or ""  # none: the database in the run's folder

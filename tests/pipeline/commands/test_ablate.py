@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from pipeline.commands import ablation_run
 from pipeline.commands.ablate import main
 from pipeline.commands.ablation_run import Ended
+from pipeline.config.resolved import yaml_text
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -198,6 +200,26 @@ def test_no_resumed_grid_loses_runs_from_the_tables(
         (fake.folder / "grid.json").write_text(damaged)
         assert ablate(*pad, "--vary", "seed=0,1,2", "--resume") == 2
         assert f"grid.json: {told}" in capsys.readouterr().err
+
+
+def test_cells_that_an_older_version_began_are_gone_on_with(
+    ablate: Callable[..., int], fake: FakeRuns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ablate(*VARIED) == 0
+    configs = [fake.folder / name / "config.yaml" for name in CELLS]
+    for path in configs:
+        values = yaml.safe_load(path.read_text())
+        del values["data"]["mirrored"], values["report"]["tracker"]  # which it did not know
+        path.write_text(yaml_text(values))
+    assert ablate(*VARIED, "--resume") == 0
+    assert fake.runs == CELLS, "nothing was run again"
+    for path in configs[:2]:
+        path.write_text(path.read_text() + "sharpen: 3\n")
+    configs[2].write_text(configs[2].read_text().replace("seed: 0", "seed: 7"))
+    assert ablate(*VARIED, "--resume") == 2
+    err = capsys.readouterr().err
+    assert err.count("this version cannot load the config that the run was started with") == 2 and "3 errors." in err
+    assert err.count("the config of this cell is not the one that it was started with: seed.") == 1
 
 
 def test_faults_of_all_cells_are_told_at_once_and_once(

@@ -25,7 +25,7 @@ STAGES = [
     ("pipeline.training.loop", "log_line", 2, "SIGTERM", "stopped by SIGTERM at the end of the training"),
     ("pipeline.commands.stages", "mask_bytes", 2, "SIGTERM", "stopped by SIGTERM"),  # while it predicts
     ("pipeline.commands.counting", "count_slices", 3, "SIGINT", "stopped by SIGINT"),
-    ("pipeline.commands.outcome", "write_evaluation", 1, "SIGUSR1", "stopped by SIGUSR1"),
+    ("pipeline.commands.outcome", "keep_evaluation", 1, "SIGUSR1", "stopped by SIGUSR1"),
     ("pipeline.commands.outcome", "save_plots", 1, "SIGTERM", "stopped by SIGTERM"),
     ("pipeline.commands.outcome", "render_report", 1, "SIGINT", "stopped by SIGINT"),
 ]

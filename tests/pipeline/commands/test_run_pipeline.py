@@ -16,6 +16,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+import yaml
+
+from pipeline.config.resolved import yaml_text
 
 CHECKOUT = Path(__file__).parents[3]
 TINY = ("--set", "network.channels=[4, 8]", "--set", "training.epochs=1", "--set", "training.batch_size=4")
@@ -198,6 +201,28 @@ def test_resuming_with_another_config_is_refused(
     assert "not the one" in capsys.readouterr().err
     assert run_pipeline(*arguments) == 2  # the folder is not empty
     assert "not empty" in capsys.readouterr().err
+
+
+def test_a_run_that_an_older_version_began_is_resumed(
+    project: Path, phantom: Path, run_pipeline: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = project / "run"
+    arguments = [project / "configs/hipmri.yaml", "--set", f"data.root={phantom}", "--out", run]
+    assert run_pipeline(*arguments) == 0
+    (run / "report.html").unlink()  # as if it had been stopped before its report
+    (run / "checkpoints/counts.pt").unlink()
+    values = yaml.safe_load((run / "config.yaml").read_text())
+    del values["data"]["mirrored"], values["report"]["tracker"]  # which it did not know
+    old = yaml_text(values)
+    (run / "config.yaml").write_text(old)
+    assert run_pipeline(*arguments, "--resume", "--set", "data.mirrored=true") == 2
+    assert "not the one that the run was started with: data.mirrored." in capsys.readouterr().err
+    (run / "config.yaml").write_text(old + "sharpen: 3\n")
+    assert run_pipeline(*arguments, "--resume") == 2
+    assert "this version cannot load the config that the run was started with" in capsys.readouterr().err
+    (run / "config.yaml").write_text(old)
+    assert run_pipeline(*arguments, "--resume") == 0
+    assert (run / "report.html").is_file() and "resumed at step" in (run / "log.txt").read_text()
 
 
 @pytest.mark.parametrize("chain", sorted(path.name for path in (CHECKOUT / "configs/transforms").glob("*.yaml")))

@@ -21,6 +21,7 @@ from pipeline.reporting.sheets import png
 from pipeline.reporting.tracking import choice
 from pipeline.reporting.tracking.figures import epoch_figures, final_figures
 from pipeline.training.checkpoint import load_checkpoint
+from pipeline.training.step import OptimizerStep
 
 TINY = ("network.channels=[4, 8]", "training.epochs=3", "training.batch_size=4", "evaluation.resamples=100")
 NEEDED = "needs tensorboard: pip install -c constraints.txt '.[tracking]'"
@@ -124,11 +125,12 @@ def test_a_tracker_that_is_not_installed_is_refused_before_any_work(
     assert findings.count("error") == 1, "bin/check tells it as well"
 
 
-def test_each_fold_is_shown_in_its_own_folder(start: Callable[..., int], tmp_path: Path) -> None:
+def test_each_fold_is_shown_in_its_own_folder_and_told_once(start: Callable[..., int], tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason=NEEDED)
     out = tmp_path / "run"
-    assert start(out, splits__kind="folds", splits__folds="2", data__fold="all", training__epochs="1",
-                 report__tracker="[tensorboard]", splits__validation="0.4") == 0  # fmt: skip
+    changes = {"splits__kind": "folds", "splits__folds": "2", "data__fold": "all", "training__epochs": "1",
+               "report__tracker": "[tensorboard]", "splits__validation": "0.4"}  # fmt: skip
+    assert start(out, **changes) == 0
     for fold in (0, 1):
         assert (out / f"fold_{fold}/plots/loss_plot.png").stat().st_size > 0
         told = scalars(out / f"fold_{fold}/tensorboard")
@@ -140,3 +142,52 @@ def test_each_fold_is_shown_in_its_own_folder(start: Callable[..., int], tmp_pat
     pooled = json.loads((out / "evaluation/summary.json").read_text())
     told = scalars(out / "tensorboard")
     assert {name: value for name, [(_, value)] in told.items()} == pytest.approx(final_figures(pooled))
+
+    # Gone on with after it was stopped: before its report; before the figures of the first fold were written and told;
+    # before the second fold was tested, after which those of all folds are told anew.
+    places = [out / "fold_0/tensorboard", out / "fold_1/tensorboard", out / "tensorboard"]
+    once = [scalars(place) for place in places]
+    for stopped_before in ("report.html", "fold_0/evaluation/summary.json", "fold_1/checkpoints/counts.pt"):
+        (out / "report.html").unlink()
+        (out / stopped_before).unlink(missing_ok=True)
+        assert start(out, "--resume", **changes) == 0
+        same = [scalars(place) == told for place, told in zip(places, once, strict=True)]
+        assert same == [True, True, "counts" not in stopped_before], stopped_before
+
+
+def test_a_run_that_was_stopped_before_its_report_tells_its_figures_once(
+    start: Callable[..., int], tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorboard", reason=NEEDED)
+    out = tmp_path / "run"
+    assert start(out, report__tracker="tensorboard") == 0
+    told = scalars(out / "tensorboard")
+    assert [step for step, _ in told["test/dice_per_scan"]] == [3]
+    for stopped_before in ("report.html", "evaluation/summary.json"):
+        (out / "report.html").unlink()
+        (out / stopped_before).unlink(missing_ok=True)
+        assert start(out, "--resume", report__tracker="tensorboard") == 0
+        assert scalars(out / "tensorboard") == told, stopped_before
+
+
+def test_a_run_where_one_was_refused_before_is_not_told_with_it(
+    start: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorboard", reason=NEEDED)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def fail(*arguments: Any) -> None:
+        raise MemoryError
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(OptimizerStep, "__call__", fail)
+        assert start(out, report__tracker="tensorboard", training__epochs="2") == 2
+    assert "Lower training.batch_size" in capsys.readouterr().err
+    assert len(list((out / "tensorboard").iterdir())) == 1
+    assert start(out, report__tracker="tensorboard") == 0
+    found = EventAccumulator(str(out / "tensorboard"))
+    found.Reload()
+    (config,) = found.Tensors("config/text_summary")
+    assert "epochs: 3" in config.tensor_proto.string_val[0].decode()
+    assert len(list((out / "tensorboard").iterdir())) == 1

@@ -8,9 +8,11 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pytest
 
 from pipeline.data.cases import Case
-from pipeline.reporting.examples import choose_cases, load_example
+from pipeline.reporting import examples
+from pipeline.reporting.examples import choose_cases, load_example, load_slices
 from transforms.nifti import ReadOptions
 
 
@@ -99,3 +101,26 @@ def test_a_volume_of_another_orientation_is_shown_as_it_lies_in_the_file(tmp_pat
     shown = load_example(case, tmp_path / "prediction.nii.gz", ("background", "one"), options, known_spacing=True)
     assert shown.slice == 3 and shown.axis_codes is None
     np.testing.assert_array_equal(shown.image, image[3])
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_one_slice_is_cut_and_it_is_the_fullest_of_all(
+    tmp_path: Path, write_nifti: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, axis: int
+) -> None:
+    random = np.random.default_rng(axis)
+    arrays = random.normal(size=(6, 7, 8)), random.choice(4, (6, 7, 8), p=[0.9, 0.04, 0.04, 0.02]), np.zeros((6, 7, 8))
+    image, label, prediction = (
+        write_nifti(tmp_path / f"{number}.nii.gz", array.astype(np.uint8 if number else np.float32), (1.0, 1.0, 1.0))
+        for number, array in enumerate(arrays)
+    )
+    case, options, classes = Case("x", image, label, "x", "x"), ReadOptions(axis=axis), ("background", "a", "b", "c")
+    every = load_slices(case, prediction, classes, options, True)
+    ranks = [(len(np.unique(one.reference)), int((one.reference > 0).sum())) for one in every]
+    cut: list[int] = []
+    monkeypatch.setattr(
+        examples, "slice_example", lambda *given, cuts=examples.slice_example: cut.append(given[1]) or cuts(*given)
+    )
+    shown = load_example(case, prediction, classes, options, True)
+    assert cut == [shown.slice] == [ranks.index(max(ranks))]
+    np.testing.assert_array_equal(shown.image, every[ranks.index(max(ranks))].image)
+    assert len(set(ranks)) > 1, "no slice is fuller than another"

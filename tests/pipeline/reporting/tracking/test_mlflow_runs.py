@@ -18,6 +18,7 @@ pytest.importorskip("alembic", reason="needs alembic: pip install -c constraints
 from pipeline.errors import RunError
 from pipeline.reporting.tracking.figures import epoch_figures
 from pipeline.reporting.tracking.mlflow_runs import MlflowClient, MlflowRun, store_of
+from pipeline.runs import create_run_folder
 
 CLASSES = ("background", "bone", "rectum")
 SETTINGS = {
@@ -157,6 +158,21 @@ def test_the_store_that_the_environment_names(
         "store": store_of(elsewhere), "run": run.info.run_id,
     }  # fmt: skip
     assert metrics_of(elsewhere, run.info.run_id) == expected(history)
+
+
+def test_another_run_in_the_folder_of_a_refused_one_is_a_run_of_its_own(
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, shared = tmp_path / "run", tmp_path / "shared"
+    shutil.copytree(empty_store, shared / "mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store_of(shared))
+    for epochs in (4, 2):
+        create_run_folder(tmp_path, "small", folder)
+        (folder / "config.yaml").write_text(f"training: {{epochs: {epochs}}}")
+        tracker = MlflowRun(folder, "small", "small/001", {"training": {"epochs": epochs}})
+        tracker.begin([])
+        tracker.close(finished=False)
+    assert sorted(run.data.params["training.epochs"] for run in runs_in(shared)) == ["2", "4"]
 
 
 def test_nothing_is_reported_to_the_makers_of_mlflow() -> None:
