@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.frame import OWN, PEER, Setting, Table, Ways, measure
-from benchmarks.machine import cores_allowed
+from benchmarks.peers.speak import cores_allowed
 from benchmarks.volumes import phantom_volume, save
 from benchmarks.workers import ROOT, Sample, run_command
 

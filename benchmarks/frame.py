@@ -55,7 +55,7 @@ class Way:
     run
         Does it once.
     units
-        How many units one call does: slices, images, volumes.
+        How many units one call does: slices, images, volumes; a program may say it itself, as ``units``.
     compares
         Whether a ratio to it says something: it does the same thing.
     """
@@ -149,9 +149,15 @@ def measure(
             row.peak_bytes = max(row.peak_bytes, sample.peak_bytes)
             row.device_peak_bytes = max(row.device_peak_bytes, sample.device_peak_bytes or 0)
             if number:
-                row.seconds.append(sample.seconds / way.units)
+                row.seconds.append(sample.seconds / units_of(way, sample))
     left = {way.name for way, _ in taking}
     return Table(title, unit, [row for _, row in taking], told), {name: found[name] for name in found if name in left}
+
+
+def units_of(way: Way, sample: Sample) -> float:
+    """How many units a call did: as it says itself, where it does."""
+    told = sample.result.get("units") if isinstance(sample.result, dict) else None
+    return way.units if told is None else float(told)
 
 
 def failed(name: str, failure: Unmeasured) -> str:

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.peers.speak import serve, timed
+from benchmarks.peers.speak import cores_allowed, serve, timed
 
 _REPEATS = 7
 
@@ -18,11 +18,6 @@ def described() -> dict[str, Any]:
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {"processor": _processor(), "cores": os.cpu_count() or 1, "cores_allowed": cores_allowed(),
             "memory_bytes": pages, "system": platform.platform(terse=True)}  # fmt: skip
-
-
-def cores_allowed() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:
@@ -36,23 +31,23 @@ def _processor() -> str:
 
 def limits(quick: bool) -> Callable[[], dict[str, Any]]:
     """Make ready to measure what PyTorch reaches here at most, on the device that trains."""
-    import torch
-
     from pipeline.training.device import choose_device, describe, tune_cpu
 
     tune_cpu(None)
     device = choose_device("auto")
 
-    def measure() -> dict[str, Any]:
-        dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-        found: dict[str, Any] = {"device": describe(device), "threads": torch.get_num_threads()}
-        for name, dtype in dtypes.items():
-            found[f"matmul_{name}_gflops"] = matmul_gflops(device, dtype, quick)
-            found[f"convolution_{name}_gflops"] = convolution_gflops(device, dtype, quick)
-        found["memory_gb_per_s"] = memory_gb_per_s(device, quick)
-        return found
+    return lambda: {"device": describe(device), **measured_limits(device, quick)}
 
-    return measure
+
+def measured_limits(device: Any, quick: bool = False) -> dict[str, float]:
+    """GFLOP/s of matrix products and convolutions in float32 and bfloat16, and GB/s of the memory."""
+    import torch
+
+    found = {}
+    for name, dtype in {"float32": torch.float32, "bfloat16": torch.bfloat16}.items():
+        found[f"matmul_{name}_gflops"] = matmul_gflops(device, dtype, quick)
+        found[f"convolution_{name}_gflops"] = convolution_gflops(device, dtype, quick)
+    return {**found, "memory_gb_per_s": memory_gb_per_s(device, quick)}
 
 
 def matmul_gflops(device: Any, dtype: Any, quick: bool = False) -> float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.workers import ROOT, environment
+from pipeline.errors import ConfigError
 
 NAMES = {"monai": "MONAI", "nnunet": "nnU-Net", "surface-distance": "surface-distance"}
 _PACKAGES = {"monai": "monai", "nnunet": "nnunetv2", "surface-distance": "surface-distance"}
@@ -74,6 +75,11 @@ def find_peers(asked: Sequence[str], python: Path) -> Peers:
     """Look for peers: in their own environment, and, but for nnU-Net, in this one, which has MONAI in any case.
 
     MONAI is taken from here: the same version, with the same PyTorch, as this project uses itself.
+
+    Raises
+    ------
+    ConfigError
+        When `python` is there and is no Python.
     """
     here, there = _versions(sys.executable), _versions(str(python)) if python.exists() else {}
     pythons, versions = {}, {}
@@ -86,7 +92,11 @@ def find_peers(asked: Sequence[str], python: Path) -> Peers:
 
 
 def _versions(python: str) -> dict[str, str]:
-    done = subprocess.run([python, "-c", _ASK, *_PACKAGES.values()], capture_output=True, text=True, check=True,
-                          env=environment())  # fmt: skip
-    found: dict[str, str] = json.loads(done.stdout)
+    try:
+        done = subprocess.run([python, "-c", _ASK, *_PACKAGES.values()], capture_output=True, text=True, check=True,
+                              env=environment())  # fmt: skip
+        found: dict[str, str] = json.loads(done.stdout)
+    except (OSError, subprocess.CalledProcessError, json.JSONDecodeError) as error:
+        raise ConfigError("is no Python that runs", where=f"--peers-python {python}",
+                          remedy="Name the interpreter of the peers' environment") from error  # fmt: skip
     return found

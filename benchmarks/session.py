@@ -107,12 +107,17 @@ def _writable(out: Path) -> None:
 
 
 def _measured(part: str, setting: Setting, limits: dict[str, Any]) -> list[Table | str]:
-    """A part's tables. The older ones take the rounds alone, and give text."""
-    module = import_module(f"benchmarks.{part}")
-    if hasattr(module, "tables"):
-        found: list[Table | str] = module.tables(setting, limits)
-        return found
-    return [module.run(setting.rounds)]
+    """A part's tables; or that something is missing that it needs of this project's own environment."""
+    try:
+        module = import_module(f"benchmarks.{part}")
+    except ModuleNotFoundError as missing:
+        if str(missing.name).split(".")[0] in ("benchmarks", "pipeline", "transforms"):
+            raise
+        return [
+            f"{part}: not measured\n\n  {missing.name} is not installed here. To have it: pip install -e '.[test]'\n"
+        ]
+    found: list[Table | str] = module.tables(setting, limits)
+    return found
 
 
 def _versions(peers: Peers) -> dict[str, str]:

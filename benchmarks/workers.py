@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[1]
-_LOOK_EVERY_S = 0.05
+_FIRST_LOOK_S, _LAST_LOOK_S = (
+    0.02,
+    1.0,
+)  # between two looks at a command's memory: quick ones are short, and looking costs
 
 
 class Unmeasured(Exception):
@@ -68,7 +73,7 @@ class Worker:
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the program
         self._process = subprocess.Popen(
             [str(python), "-m", module], cwd=ROOT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self._said, text=True,
+            stderr=self._said, text=True, start_new_session=True,
         )  # fmt: skip
         try:
             self._ask({"job": job, "with": arguments})
@@ -79,7 +84,9 @@ class Worker:
     def __call__(self) -> Sample:
         """Do it once."""
         answer = self._ask({"run": True})
-        return Sample(answer["seconds"], answer["peak_bytes"], answer.get("device_peak_bytes"), answer["result"])
+        # With what it has started, such as the workers of a loader: looked at when nobody is timed.
+        peak = max(answer["peak_bytes"], bytes_together(self._process.pid))
+        return Sample(answer["seconds"], peak, answer.get("device_peak_bytes"), answer["result"])
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -95,15 +102,13 @@ class Worker:
         return answer
 
     def close(self) -> None:
-        """End the program."""
-        self._process.kill()
+        """End the program, and what it has started."""
+        end_group(self._process.pid)
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._said):
             assert stream is not None
-            try:
+            with suppress(BrokenPipeError):  # what was asked last was never read
                 stream.close()
-            except BrokenPipeError:  # what was asked last was never read
-                continue
 
     def __enter__(self) -> Worker:
         return self
@@ -131,18 +136,27 @@ def run_command(command: Sequence[object], codes: Sequence[int] = (0,), **variab
     """
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as out:
         began = time.perf_counter()
-        process = subprocess.Popen([str(part) for part in command], cwd=ROOT, env=environment() | variables,
-                                   stdin=subprocess.DEVNULL, stdout=out, stderr=said)  # fmt: skip
+        process = subprocess.Popen(
+            [str(part) for part in command], cwd=ROOT, env=environment() | variables, stdin=subprocess.DEVNULL,
+            stdout=out, stderr=said, start_new_session=True,
+        )  # fmt: skip
         with _Memory(process.pid) as memory:
             _, status, usage = os.wait4(process.pid, 0)
             seconds = time.perf_counter() - began
         process.returncode = code = os.waitstatus_to_exitcode(status)
+        end_group(process.pid)
         if code not in codes:
             raise Unmeasured(f"{' '.join(map(str, command))}: exit code {code}\n{last_lines(said)}")
         # Where it was never looked at, what the kernel tells; that is not less than what this process holds.
         peak = memory.peak_bytes or usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         out.seek(0)
         return Sample(seconds, peak, None, out.read().decode(errors="replace"))
+
+
+def end_group(leader: int) -> None:
+    """End whatever a program that led a session of its own has left behind, and the program itself."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def environment() -> dict[str, str]:
@@ -178,12 +192,12 @@ class _Memory:
         self._thread.join()
 
     def _look(self) -> None:
-        while not self._ended.wait(_LOOK_EVERY_S):
-            members = family(self._root)
+        pause = _FIRST_LOOK_S
+        while not self._ended.wait(pause):
             # Of one process the kernel remembers the peak; of several nobody knows that of their sum.
-            peak = _bytes_of(self._root, "status", "VmHWM:")
-            together = sum(_bytes_of(one, "smaps_rollup", "Pss:") for one in members) if len(members) > 1 else 0
-            self.peak_bytes = max(self.peak_bytes, peak, together)
+            peak = max(_bytes_of(self._root, "status", "VmHWM:"), bytes_together(self._root))
+            self.peak_bytes = max(self.peak_bytes, peak)
+            pause = min(1.25 * pause, _LAST_LOOK_S)
 
 
 def family(root: int) -> list[int]:
@@ -199,6 +213,12 @@ def family(root: int) -> list[int]:
     for member in found:
         found += [child for child, parent in parents.items() if parent == member]
     return found
+
+
+def bytes_together(root: int) -> int:
+    """What a process and those that it started hold just now, what they share counted once; 0 of one that is alone."""
+    members = family(root)
+    return sum(_bytes_of(one, "smaps_rollup", "Pss:") for one in members) if len(members) > 1 else 0
 
 
 def _bytes_of(process: int, file: str, name: str) -> int:

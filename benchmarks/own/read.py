@@ -28,7 +28,7 @@ def read(folder: str, size: Sequence[int], classes: list[str], start: str) -> Ca
         _prepared(kept)
         return lambda: _prepared(kept)
     afresh = load_config(path, ["data.cache=ram"], {})
-    facts = _facts(afresh) if start == "prepare" else None
+    facts = facts_of(afresh) if start == "prepare" else None
     return lambda: _prepared(afresh, facts)
 
 
@@ -51,7 +51,7 @@ def config(size: Sequence[int], classes: list[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _facts(config: Any) -> dict[str, Any]:
+def facts_of(config: Any) -> dict[str, Any]:
     """What every file holds, found by reading and checking it; or remembered."""
     from pipeline.data.caching.known_facts import take_facts
     from pipeline.data.layouts import find_cases
@@ -71,7 +71,7 @@ def _prepared(config: Any, facts: dict[str, Any] | None = None) -> dict[str, Any
     from transforms.chain import PrepareChain
 
     cases, options, data = tuple(find_cases(config)), read_options(config), config.settings.data
-    facts = _facts(config) if facts is None else facts
+    facts = facts_of(config) if facts is None else facts
     chain = PrepareChain(config.settings.transforms.prepare, options)
     bank = prepared_slices(config, [Preparation(chain, cases, facts, options, len(data.classes), data.context)])
     voxels, shape = torch.zeros(len(data.classes), dtype=torch.int64), []

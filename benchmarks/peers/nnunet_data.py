@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.speak import cores_allowed
+
 DATASET = "Dataset001_Benchmark"
 PLANS = "nnUNetPlans"
 
@@ -47,7 +49,7 @@ def write_raw(root: Path, data: Path, classes: Sequence[str], only: Sequence[str
     return raw
 
 
-def plan(processes: int = 1) -> dict[str, Any]:
+def plan() -> dict[str, Any]:
     """nnU-Net's own plan for the raw dataset, written where it expects it."""
     from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
     from nnunetv2.experiment_planning.plan_and_preprocess_api import (
@@ -55,14 +57,14 @@ def plan(processes: int = 1) -> dict[str, Any]:
         plan_experiment_dataset,
     )
 
-    extract_fingerprint_dataset(1, num_processes=processes, verbose=False, show_progress_bar=False)
+    extract_fingerprint_dataset(1, num_processes=cores_allowed(), verbose=False, show_progress_bar=False)
     plans: dict[str, Any] = plan_experiment_dataset(1, ExperimentPlanner)[0]
     return plans
 
 
-def preprocess(root: Path, configuration: str = "2d", processes: int = 1) -> Path:
+def preprocess(root: Path, configuration: str = "2d") -> Path:
     """Have nnU-Net preprocess the dataset; the folder of what it wrote."""
     from nnunetv2.experiment_planning.plan_and_preprocess_api import preprocess_dataset
 
-    preprocess_dataset(1, PLANS, (configuration,), [processes], show_progress_bar=False)
+    preprocess_dataset(1, PLANS, (configuration,), [cores_allowed()], show_progress_bar=False)
     return root / "preprocessed" / DATASET / f"{PLANS}_{configuration}"

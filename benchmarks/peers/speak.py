@@ -3,7 +3,8 @@
     {"job": "read", "with": {"folder": "..."}}    made ready, not timed       {"ready": true}
     {"run": true}                                 done once, and timed        {"seconds": 1.2, "peak_bytes": 5, ...}
 
-What the program prints otherwise goes to its standard error.
+With a request as its argument, a program makes ready and does it once, unasked, and ends. What it prints otherwise goes
+to its standard error.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ def serve(jobs: Mapping[str, Job]) -> None:
         Each makes ready, with the arguments of the request, what is then done again and again. That may return a value
         for JSON; a dictionary with ``seconds`` has timed itself.
     """
+    if len(sys.argv) > 1:
+        request = json.loads(sys.argv[1])
+        jobs[request["job"]](**request["with"])()
+        os._exit(0)  # what it has started is ended by whoever waits
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     way: Callable[[], Any] | None = None
@@ -90,3 +95,8 @@ def peak_bytes() -> int:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM:"))
     except (OSError, StopIteration):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def cores_allowed() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from pipeline.commands.arguments import command_parser, guarded
 from pipeline.config.suggestions import nearest
 from pipeline.errors import EXIT_DONE, ConfigError
-from pipeline.threads import wait_briefly
 
 PARTS = ("read", "cache", "train", "leaks", "surfaces", "evaluate", "predict", "start")
 LONG_PARTS = ("accuracy",)  # only when they are named
@@ -53,10 +53,8 @@ def _body(arguments: argparse.Namespace, command: Sequence[str]) -> int:
     if arguments.peers_python is not None and not arguments.peers_python.exists():
         raise ConfigError("no such file", where=f"--peers-python {arguments.peers_python}",
                           remedy="Name the interpreter of the peers' environment")  # fmt: skip
-    wait_briefly()
-    from benchmarks.session import measure_parts
-
-    measure_parts(parts, peers, arguments.peers_python, rounds, arguments.out, command, quick=arguments.quick)
+    session = import_module("benchmarks.session")  # of the checkout, which has what setup.cfg does not install
+    session.measure_parts(parts, peers, arguments.peers_python, rounds, arguments.out, command, quick=arguments.quick)
     return EXIT_DONE
 
 
