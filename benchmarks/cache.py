@@ -12,6 +12,7 @@ import yaml
 from monai.data import PersistentDataset
 from monai.transforms import Compose
 
+from benchmarks.frame import Setting, Table
 from benchmarks.turns import table, take_turns
 from pipeline.config.load import Config, load_config
 from pipeline.data.caching.caches import prepared_slices
@@ -30,6 +31,11 @@ _CHAIN: list[dict[str, Any]] = [
     {"_target_": "NormalizeIntensityd", "keys": "image"},
     {"_target_": "ToTensord", "keys": ["image", "label"]},
 ]
+
+
+def tables(setting: Setting, limits: dict[str, Any]) -> list[Table | str]:
+    """Measure; the table."""
+    return [run(setting.rounds, setting.sized(_SCANS, 1), setting.sized(60, 10))]
 
 
 def run(rounds: int, scans: int = _SCANS, slices: int = 60) -> str:

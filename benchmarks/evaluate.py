@@ -1,109 +1,122 @@
-"""Volumes of 256 x 256 x 128 with six classes: bin/evaluate, from files to tables, against its peers.
+"""Volumes of 256 x 256 x 128 with six classes: from files to metrics, as whole commands and inside of a program.
 
-MONAI is measured on one volume a round: read and coded one-hot by its own transforms, as its metrics want it, in a
-process that has imported it. nnU-Net is measured where its program is installed: for Dice alone, on the same files, as
-it is typed.
+Whole commands: bin/evaluate, which gives overlap and distances by case, scan and patient, beside nnU-Net's, which gives
+overlap alone. Inside of a program that has imported what it needs: a volume read and measured, beside MONAI, whose
+metrics want it coded one-hot, and beside surface-distance, read by nibabel.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import shutil
-import subprocess
-import tempfile
-import warnings
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
+import sys
 from pathlib import Path
+from typing import Any
 
-import nibabel as nib
 import numpy as np
-from monai.metrics import compute_hausdorff_distance, compute_surface_dice
-from monai.transforms import AsDiscrete, Compose, EnsureChannelFirst, LoadImage
 
-from benchmarks.turns import table, take_turns
-from pipeline.commands.evaluate import main
-from pipeline.data.phantom.writing import scan_volume
+from benchmarks.frame import OWN, PEER, Setting, Table, Ways, measure
+from benchmarks.peers.speak import cores_allowed
+from benchmarks.volumes import phantom_volume, save
+from benchmarks.workers import ROOT, Sample, run_command
 
-_CASES = 10
-_SHAPE = (256, 256, 128)
-_SPACING = (1.7, 0.8, 1.5)
-_CLASSES = 6
-_TOLERANCE = 2.0
-_NNUNET = "nnUNetv2_evaluate_simple"
+SPACING_MM = (1.7, 0.8, 1.5)
+CLASSES = 6
+TOLERANCE_MM = 2.0
+_SAME = 1e-9
 
 
-def run(rounds: int) -> str:
-    """Measure; returns the table."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        _write_cases(root)
-        ways: dict[str, tuple[int, Callable[[], object]]] = {
-            "ours, overlap and distances": (_CASES, lambda: _ours(root)),
-            "MONAI, HD95 and surface Dice": (1, lambda: _monai(root)),
-        }
-        if shutil.which(_NNUNET):
-            ways["nnU-Net, Dice"] = (_CASES, lambda: _nnunet(root))
-        seconds = take_turns({name: way for name, (_, way) in ways.items()}, rounds, _SHAPE[2])
-        seconds = {name: [value / ways[name][0] for value in values] for name, values in seconds.items()}
-        same = _same_dice(root)
-    title = f"evaluate: {_CASES} volumes of {' x '.join(map(str, _SHAPE))}, {_CLASSES} classes, files to tables"
-    return table(title, seconds, "slices", next(iter(ways))) + same
+def tables(setting: Setting, limits: dict[str, Any]) -> list[Table | str]:
+    """Measure; the tables."""
+    shape = (96, 96, 48) if setting.quick else (256, 256, 128)
+    cases = setting.sized(10, 3)
+    write_cases(setting.folder, cases, shape)
+    what = f"volumes of {' x '.join(map(str, shape))}, {CLASSES} classes"
+    return [_commands(setting, cases, what), _volume(setting, what)]
 
 
-def _write_cases(root: Path) -> None:
+def write_cases(root: Path, cases: int, shape: tuple[int, ...]) -> None:
     """Labels of phantoms, and predictions that are shifted by a voxel or two and lack some."""
     rng = np.random.default_rng(0)
-    for side in ("predictions", "labels"):
-        (root / side).mkdir()
-    for number in range(_CASES):
-        scan = scan_volume(4 + number, 0, 0)[1]
-        places = [np.arange(length) * old // length for length, old in zip(_SHAPE, scan.shape, strict=True)]
-        label = scan[np.ix_(*places)]
+    for number in range(cases):
+        label = phantom_volume(number, shape)[1]
         prediction = np.roll(label, tuple(rng.integers(-2, 3, size=3)), axis=(0, 1, 2))
-        prediction[(rng.random(_SHAPE) < 1e-4) & (prediction > 1)] = 1
+        prediction[(rng.random(shape) < 1e-4) & (prediction > 1)] = 1
         for side, mask in (("predictions", prediction), ("labels", label)):
-            image = nib.Nifti1Image(mask, np.diag([*_SPACING, 1.0]), dtype=mask.dtype)
-            nib.save(image, root / side / f"case_{number}.nii.gz")
+            save(root / side / f"case_{number}.nii.gz", mask, SPACING_MM)
 
 
-def _ours(root: Path) -> None:
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        code = main(["--predictions", str(root / "predictions"), "--labels", str(root / "labels"),
-                     "--out", str(root / "ours"), "--tolerance", str(_TOLERANCE), "--replace"])  # fmt: skip
-    assert code == 0
+def _commands(setting: Setting, cases: int, what: str) -> Table:
+    root = setting.folder
+    with Ways() as ways:
+        ways.command(("bin/evaluate: overlap, distances", OWN, 1), lambda: _ours(root))
+        if setting.peers.has("nnunet"):
+            program = setting.peers.program("nnunet", "nnUNetv2_evaluate_simple")
+            ways.command(("nnUNetv2_evaluate_simple: overlap", PEER, 1), lambda: _nnunet(program, root))
+        notes = [*ways.notes, *setting.peers.missing(["nnunet"])]
+        table, _ = measure(f"evaluate: {cases} {what}, whole commands", "s", ways.all, setting, notes)
+    if len(ways.all) > 1:
+        count = same_as_nnunet(root / "ours" / "summary.json", root / "nnunet.json")
+        table.notes.append(f"{count} means of Dice, IoU and counts equal nnU-Net's to {_SAME:g}; its command knows no "
+                           "distances and no patients")  # fmt: skip
+    return table
 
 
-def _monai(root: Path) -> None:
-    steps = Compose([LoadImage(image_only=True), EnsureChannelFirst(), AsDiscrete(to_onehot=_CLASSES)])
-    warnings.filterwarnings("ignore", category=FutureWarning, module="monai")  # of its own code
-    hot = [steps(root / side / "case_0.nii.gz").as_tensor()[None] for side in ("predictions", "labels")]
-    compute_hausdorff_distance(hot[0], hot[1], percentile=95, spacing=_SPACING)
-    compute_surface_dice(hot[0], hot[1], [_TOLERANCE] * (_CLASSES - 1), spacing=_SPACING)
+def _ours(root: Path) -> Sample:
+    return run_command([
+        sys.executable, ROOT / "bin" / "evaluate", "--predictions", root / "predictions", "--labels", root / "labels",
+        "--out", root / "ours", "--tolerance", TOLERANCE_MM, "--replace",
+    ])  # fmt: skip
 
 
-def _nnunet(root: Path) -> None:
-    classes = [str(index) for index in range(1, _CLASSES)]
-    command = [
-        _NNUNET,
-        str(root / "labels"),
-        str(root / "predictions"),
-        "-l",
-        *classes,
-        "-o",
-        str(root / "nnunet.json"),
-    ]
-    subprocess.run(command, check=True, capture_output=True)
+def _nnunet(program: Path, root: Path) -> Sample:
+    classes = range(1, CLASSES)
+    return run_command([
+        program, root / "labels", root / "predictions", "-l", *classes, "-o", root / "nnunet.json",
+        "-np", cores_allowed(),
+    ])  # fmt: skip
 
 
-def _same_dice(root: Path) -> str:
-    """Whether nnU-Net, where it is installed, found the same."""
-    if not (root / "nnunet.json").exists():
-        return "  nnU-Net is not installed here: not measured\n"
-    ours, theirs = (json.loads((root / name).read_text()) for name in ("ours/summary.json", "nnunet.json"))
-    for index, means in theirs["mean"].items():
+def same_as_nnunet(ours: Path, theirs: Path) -> int:
+    """How many figures of two summaries were compared.
+
+    Raises
+    ------
+    AssertionError
+        When one differs.
+    """
+    own, other = (json.loads(path.read_text())["mean"] for path in (ours, theirs))
+    compared = 0
+    for index, means in other.items():
         for field, value in means.items():
-            assert math.isclose(ours["mean"][index][field], value, rel_tol=1e-9), (index, field)
-    return "  Dice, IoU and counts equal nnU-Net's to 1e-9\n"
+            assert math.isclose(own[index][field], value, rel_tol=_SAME), (index, field, own[index][field], value)
+            compared += 1
+    assert compared
+    return compared
+
+
+def _volume(setting: Setting, what: str) -> Table:
+    files = {side: str(setting.folder / side / "case_0.nii.gz") for side in ("predictions", "labels")}
+    job = {**files, "classes": CLASSES, "tolerance_mm": TOLERANCE_MM}
+    with Ways() as ways:
+        ways.worker(
+            ("this project: overlap, distances", OWN, 1), (sys.executable, "benchmarks.own.score", "score"), **job
+        )
+        peers = {"monai": "MONAI: HD95, surface Dice", "surface-distance": "surface-distance: the same"}
+        for peer, name in peers.items():
+            if setting.peers.has(peer):
+                module = f"benchmarks.peers.{peer.replace('-', '_')}_score"
+                ways.worker((name, PEER, 1), (setting.peers.python[peer], module, "score"), **job)
+        notes = [*ways.notes, *setting.peers.missing(peers)]
+        table, found = measure(f"evaluate: one of these {what}, file to figures", "s", ways.all, setting, notes)
+    own = found[ways.all[0].name]
+    for name, other in found.items():
+        if name != ways.all[0].name:
+            table.notes.append(f"{name}: {_difference(own, other)}")
+    return table
+
+
+def _difference(own: dict[str, list[float]], other: dict[str, list[float]]) -> str:
+    hd95 = max(abs(a - b) for a, b in zip(own["hd95"], other["hd95"], strict=True))
+    dice = max(abs(a - b) for a, b in zip(own["surface_dice"], other["surface_dice"], strict=True))
+    return f"its HD95 differ from ours by up to {hd95:.2g} mm, its surface Dice by up to {dice:.2g}"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import zoom
 
+from benchmarks.frame import Setting, Table
 from benchmarks.turns import take_turns
 from pipeline.data.leakage.leaks import ALIKE, CANDIDATE
 from pipeline.data.leakage.likeness import compare
@@ -19,16 +21,18 @@ _HIPMRI = {"train": 11_460, "validation": 660, "test": 540}
 _PATIENTS, _WEEKS, _EVERY, _COPIED = 8, 2, 2, 48
 
 
-def run(rounds: int) -> str:
-    """Measure; returns the tables."""
-    keys, slices = _phantom()
-    return "\n".join([*_costs(slices, rounds), "", *_copies(slices), "", *_others(keys, slices), ""])
+def tables(setting: Setting, limits: dict[str, Any]) -> list[Table | str]:
+    """Measure; the tables."""
+    keys, slices = _phantom(setting.sized(_PATIENTS, 2))
+    costs = _costs(slices, setting.rounds, setting.sized(1, 20))
+    found = (costs, _copies(slices, setting.sized(_COPIED, 6)), _others(keys, slices))
+    return ["\n".join([*lines, ""]) for lines in found]
 
 
-def _phantom() -> tuple[np.ndarray, list[np.ndarray]]:
+def _phantom(patients: int) -> tuple[np.ndarray, list[np.ndarray]]:
     """(N, 3) patient, week and number of each slice; and the slices."""
     keys, slices = [], []
-    for patient in range(4, 4 + _PATIENTS):
+    for patient in range(4, 4 + patients):
         for week in range(_WEEKS):
             volume = scan_volume(patient, week, 0)[0]
             for number in range(0, volume.shape[2], _EVERY):
@@ -37,23 +41,25 @@ def _phantom() -> tuple[np.ndarray, list[np.ndarray]]:
     return np.array(keys), slices
 
 
-def _costs(slices: list[np.ndarray], rounds: int) -> list[str]:
+def _costs(slices: list[np.ndarray], rounds: int, smaller: int) -> list[str]:
+    """Of one image, and of the search in a set as large as HipMRI, or so many times smaller."""
     rng = np.random.default_rng(0)
     volume = np.asfortranarray(rng.normal(size=(256, 256, 128)).astype(np.float32))
     length = len(thumbnail(slices[0]))
-    sides = [rng.normal(size=(count, length)).astype(np.float32) for count in _HIPMRI.values()]
+    counts = [count // smaller for count in _HIPMRI.values()]
+    sides = [rng.normal(size=(count, length)).astype(np.float32) for count in counts]
     for side in sides:
         side /= np.linalg.norm(side.reshape(len(side), 2, -1), axis=2).repeat(length // 2, axis=1)
     train, validation, test = sides
     ways = {
         f"thumbnail of a slice {slices[0].shape}": (lambda: [thumbnail(part) for part in slices], len(slices)),
         f"thumbnail of a volume {volume.shape}": (lambda: thumbnail(volume), 1),
-        f"search of {' + '.join(map(str, _HIPMRI.values()))} slices": (
+        f"search of {' + '.join(map(str, counts))} slices": (
             lambda: [
                 list(find_candidates(few, many, CANDIDATE))
                 for few, many in ((validation, train), (test, train), (test, validation))
             ],
-            sum(_HIPMRI.values()),
+            sum(counts),
         ),
     }
     lines = ["leaks: ms an image", ""]
@@ -79,10 +85,10 @@ def _variants(image: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     yield "turned, noise of 2 %, cropped", noisy[0].T[::-1][3:, 1:-2]
 
 
-def _copies(slices: list[np.ndarray]) -> list[str]:
-    chosen = np.random.default_rng(0).choice(len(slices), _COPIED, replace=False)
+def _copies(slices: list[np.ndarray], copied: int) -> list[str]:
+    chosen = np.random.default_rng(0).choice(len(slices), copied, replace=False)
     thumbnails = np.stack([thumbnail(part) for part in slices])
-    lines = [f"copies of {_COPIED} phantom slices among {len(slices)}: found, lowest product and correlation", ""]
+    lines = [f"copies of {copied} phantom slices among {len(slices)}: found, lowest product and correlation", ""]
     products: dict[str, list[tuple[float, float]]] = {}
     for place in chosen:
         for name, copy in _variants(slices[place]):

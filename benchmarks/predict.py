@@ -1,73 +1,55 @@
-"""Predicting a folder: everything that bin/predict does to it once the network is loaded, against the bare network.
+"""A folder of volumes to masks: bin/predict as it is typed, beside nnUNetv2_predict and the bare network.
 
-The bare network sees as many slices of the same shape, in batches of the same size, its normalisations folded as for
-prediction; what is between the two is reading, preparing, the way back to the image's grid, and writing. Measured on
-large slices of few volumes, and on small slices of many.
+nnU-Net's network has as many multiply-adds a pixel, mirrors nothing, and its command works with as many processes as
+there are cores. The bare network sees as many slices of the same shape, in batches of the same size: what is between
+it and bin/predict is starting, reading, preparing, the way back to the image's grid, and writing. Measured on large
+slices of few volumes, and on small slices of many.
 """
 
 from __future__ import annotations
 
 import shutil
-import tempfile
+import sys
 from collections.abc import Callable
-from contextlib import redirect_stderr
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-import torch
-import yaml
-from torch import nn
 
-from benchmarks.turns import table, take_turns
-from pipeline.commands.predicting import load_networks, predict_cases
-from pipeline.commands.prediction_job import Job
-from pipeline.config.load import load_config
-from pipeline.config.resolved import resolved_text
-from pipeline.data.phantom.writing import scan_volume
-from pipeline.inference.folder import find_images
-from pipeline.inference.ledger import Ledger, sources_of
-from pipeline.inference.trained import find_model
-from pipeline.networks.apply import chunks
-from pipeline.networks.build import build_network
-from pipeline.runs import write_json, write_text
-from pipeline.training.checkpoint import save_checkpoint
-from pipeline.training.device import choose_device, describe, tune_cpu
+from benchmarks.frame import LIMIT, OWN, PEER, Setting, Table, Ways, failed, measure
+from benchmarks.own.predict import BATCH, make_run, multiply_adds_of
+from benchmarks.peers.speak import cores_allowed
+from benchmarks.tables import figure
+from benchmarks.volumes import CLASSES, phantom_volume, save
+from benchmarks.workers import ROOT, Sample, Unmeasured, Worker, run_command
 
-_BATCH = 32
+SPACING_MM = (1.7, 1.6, 2.0)
 _READ: list[dict[str, Any]] = [
     {"_target_": "LoadImaged", "keys": ["image", "label"], "image_only": True},
     {"_target_": "EnsureChannelFirstd", "keys": ["image", "label"]},
 ]
-_RESIZE = {
-    "_target_": "Resized",
-    "keys": ["image", "label"],
-    "spatial_size": [256, 128],
-    "mode": ["bilinear", "nearest"],
-}
-_PAD = {"_target_": "ResizeWithPadOrCropd", "keys": ["image", "label"], "spatial_size": [48, 64]}
-_NORMALISE = {"_target_": "NormalizeIntensityd", "keys": "image"}
-_TENSOR = {"_target_": "ToTensord", "keys": ["image", "label"]}
+_RESIZE: dict[str, Any] = {"_target_": "Resized", "keys": ["image", "label"], "spatial_size": [256, 128],
+                           "mode": ["bilinear", "nearest"]}  # fmt: skip
+_PAD: dict[str, Any] = {"_target_": "ResizeWithPadOrCropd", "keys": ["image", "label"], "spatial_size": [48, 64]}
+_REST: list[dict[str, Any]] = [
+    {"_target_": "NormalizeIntensityd", "keys": "image"}, {"_target_": "ToTensord", "keys": ["image", "label"]},
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
-class _Kind:
+class Kind:
     """Volumes of one kind, and what predicts them.
 
     Attributes
     ----------
-    title
+    name
         What they are.
     volumes
-        How many.
+        How many; with ``--quick`` the second number.
     make
-        (X, Y, Z) float32, of the number of a volume.
-    axis
-        That is cut into slices.
-    side
+        Image (float32) and mask (uint8) (X, Y, Z), of the number of a volume.
+    size
         Height and width of a slice once it is prepared.
     context
         Neighbouring slices on each side that the network sees.
@@ -75,117 +57,123 @@ class _Kind:
         Of the config: the classes, the network's channels and the prepare chain.
     """
 
-    title: str
-    volumes: int
-    make: Callable[[int], np.ndarray]
-    axis: int
-    side: tuple[int, int]
+    name: str
+    volumes: tuple[int, int]
+    make: Callable[[int], tuple[np.ndarray, np.ndarray]]
+    size: tuple[int, int]
     context: int
     classes: list[str]
     widths: list[int]
     prepare: list[dict[str, Any]]
 
-    @property
-    def channels(self) -> int:
-        """Of what the network sees."""
-        return 2 * self.context + 1
+    def config(self) -> dict[str, Any]:
+        """Of the run that predicts."""
+        return {
+            "name": "benchmark",
+            "data": {"layout": "folders", "root": ".", "classes": self.classes, "context": self.context, "axis": 2},
+            "splits": {"kind": "holdout"},
+            "transforms": {"prepare": self.prepare},
+            "network": {"_target_": "UNet", "channels": self.widths},
+            "loss": {"_target_": "DiceCELoss", "softmax": True, "to_onehot_y": True},
+            "inference": {"batch_size": BATCH},
+        }
 
 
-def _small_volume(number: int) -> np.ndarray:
+def small_volume(number: int) -> tuple[np.ndarray, np.ndarray]:
     """About 35 x 50 x 35 voxels, as those of the hippocampus dataset; no two sizes need be alike."""
     rng = np.random.default_rng(number)
     shape = [int(rng.integers(side - 4, side + 5)) for side in (35, 50, 35)]
-    return rng.integers(0, 200, shape).astype(np.float32)
+    return rng.integers(1, 200, shape).astype(np.float32), rng.integers(0, 3, shape).astype(np.uint8)
 
 
-_KINDS = (
-    _Kind(
-        "large slices", 2, lambda number: scan_volume(4 + number, 0, 0)[0].astype(np.float32), 2, (256, 128), 0,
-        ["background", "body", "bone", "bladder", "rectum", "prostate"],
-        [24, 48, 96, 192], [*_READ, _RESIZE, _NORMALISE, _TENSOR],  # as configs/hipmri.yaml
-    ),
-    _Kind(
-        "many small volumes", 60, _small_volume, 2, (48, 64), 1, ["background", "anterior", "posterior"],
-        [16, 32, 64, 128], [*_READ, _NORMALISE, _PAD, _TENSOR],  # as configs/hippocampus.yaml
-    ),
+KINDS = (
+    Kind("large slices", (4, 1), phantom_volume, (256, 128), 0, CLASSES, [24, 48, 96, 192],
+         [*_READ, _RESIZE, *_REST]),  # as configs/hipmri.yaml
+    Kind("many small volumes", (60, 8), small_volume, (48, 64), 1, ["background", "anterior", "posterior"],
+         [16, 32, 64, 128], [*_READ, *_REST[:1], _PAD, *_REST[1:]]),  # as configs/hippocampus.yaml
 )  # fmt: skip
 
 
-def run(rounds: int) -> str:
-    """Measure; returns the tables."""
-    tune_cpu(None)
-    return "\n".join(_measured(kind, rounds) for kind in _KINDS)
+def tables(setting: Setting, limits: dict[str, Any]) -> list[Table | str]:
+    """Measure; a table a kind."""
+    return [_table(kind, setting, setting.folder / str(number)) for number, kind in enumerate(KINDS)]
 
 
-def _measured(kind: _Kind, rounds: int) -> str:
-    device = choose_device("auto")
-    with tempfile.TemporaryDirectory() as name:
-        job = _job(Path(name), kind)
-        (network,) = load_networks(job.model, device)
-        slices = sum(_slices(case.image, kind.axis) for case in job.images.cases)
-        batches = [torch.randn(part.stop - part.start, kind.channels, *kind.side) for part in chunks(slices, _BATCH)]
-        ways = {
-            "folder to masks": lambda: _predicted(job),
-            "the bare network": lambda: _bare(network, batches, device),
-        }
-        seconds = take_turns(ways, rounds, slices)
-    height, width = kind.side
-    title = (
-        f"predict, {kind.title}: {kind.volumes} volumes, {slices} slices of {height} x {width}, batch {_BATCH}, "
-        f"{describe(device)}"
-    )  # fmt: skip
-    return table(title, seconds, "slices", "folder to masks")
+def _table(kind: Kind, setting: Setting, folder: Path) -> Table:
+    count = kind.volumes[setting.quick]
+    slices = write_volumes(kind, count, folder, every=setting.sized(1, 5))
+    run = make_run(folder / "model", kind.config(), axis=2)
+    channels = 2 * kind.context + 1
+    with Ways() as ways:
+        ways.command(("bin/predict, as it is typed", OWN, slices), lambda: _predict(run, folder, count))
+        notes = _add_nnunet(ways, kind, run, folder, setting, count, slices)
+        ways.worker(("the bare network", LIMIT, slices), (sys.executable, "benchmarks.own.predict", "bare"),
+                    run=str(run), channels=channels, size=kind.size, slices=slices)  # fmt: skip
+        notes += [*ways.notes, *setting.peers.missing(["nnunet"])]
+        title = f"predict, {kind.name}: {count} volumes, {slices} slices of {kind.size[0]} x {kind.size[1]}"
+        return measure(title, "slices", ways.all, setting, notes)[0]
 
 
-def _job(folder: Path, kind: _Kind) -> Job:
-    """A run that was never trained, and volumes for it."""
-    values = {
-        "name": "benchmark",
-        "data": {"layout": "folders", "root": ".", "classes": kind.classes, "context": kind.context},
-        "splits": {"kind": "holdout"},
-        "transforms": {"prepare": kind.prepare},
-        "network": {"_target_": "UNet", "channels": kind.widths},
-        "loss": {"_target_": "DiceCELoss", "softmax": True, "to_onehot_y": True},
-        "inference": {"batch_size": _BATCH},
-    }
-    (folder / "made.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    config = load_config(folder / "made.yaml", (), {})
-    made = folder / "run"
-    for part in (made / "checkpoints", folder / "images", folder / "masks"):
-        part.mkdir(parents=True)
-    write_text(made / "config.yaml", resolved_text(config))
-    facts = {"channels": 1, "channels_in_file": 1, "volumes": True, "axis": kind.axis, "knows_spacing": True}
-    write_json(made / "model.json", {"format": 1, **facts})
-    torch.manual_seed(0)
-    network = build_network(config.settings.network, kind.channels, len(kind.classes))
-    save_checkpoint(made / "checkpoints" / "best.pt", {"network": network.state_dict()})
-    for number in range(kind.volumes):
-        image = nib.Nifti1Image(kind.make(number), np.diag([1.7, 1.6, 2.0, 1.0]))
-        nib.save(image, folder / "images" / f"scan_{number}.nii.gz")
-    model = find_model([made])
-    return Job(model, "benchmark", find_images(folder / "images", model), folder / "masks")
+def write_volumes(kind: Kind, count: int, folder: Path, every: int = 1) -> int:
+    """Images for both, under the names that each wants; masks for nnU-Net's plan. Gives how many slices there are.
+
+    Of large slices, one of so many as `every` is kept.
+    """
+    slices = 0
+    for number in range(count):
+        image, mask = kind.make(number)
+        if image.shape[2] >= 60:
+            image, mask = image[:, :, ::every], mask[:, :, ::every]
+        slices += image.shape[2]
+        name = f"scan_{number:03d}"
+        save(folder / "images" / f"{name}.nii.gz", image, SPACING_MM)
+        save(folder / "labels" / f"{name}.nii.gz", mask, SPACING_MM)
+        (folder / "imagesTs").mkdir(exist_ok=True)
+        shutil.copy(folder / "images" / f"{name}.nii.gz", folder / "imagesTs" / f"{name}_0000.nii.gz")
+    return slices
 
 
-def _slices(path: Path, axis: int) -> int:
-    image: Any = nib.load(path)
-    return int(image.shape[axis])
+def _predict(run: Path, folder: Path, count: int) -> Sample:
+    out = folder / "masks"
+    shutil.rmtree(out, ignore_errors=True)
+    sample = run_command([sys.executable, ROOT / "bin" / "predict", "--run", run, "--images", folder / "images",
+                          "--out", out])  # fmt: skip
+    assert len(list(out.glob("*.nii.gz"))) == count
+    return sample
 
 
-def _predicted(job: Job) -> None:
-    """As the command does it, its network loaded anew."""
-    for path in job.masks.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    ledger = Ledger(job.masks, "0-of-1")
-    with redirect_stderr(StringIO()):
-        done = predict_cases(job, ledger, job.images.cases, {c.id: sources_of(c) for c in job.images.cases})
-    ledger.close()
-    assert done.cases == len(job.images.cases)
+def _add_nnunet(
+    ways: Ways, kind: Kind, run: Path, folder: Path, setting: Setting, count: int, slices: int
+) -> list[str]:  # fmt: skip
+    """Make nnU-Net's model and add its command; gives what is to be said of it."""
+    if not setting.peers.has("nnunet"):
+        return []
+    root, pixels = folder / "nnunet", kind.size[0] * kind.size[1]
+    own = multiply_adds_of(run, 2 * kind.context + 1, kind.size)
+    name = "nnUNetv2_predict, as it is typed"
+    try:
+        with Worker(setting.peers.python["nnunet"], "benchmarks.peers.nnunet_predict", "model", root=str(root),
+                    data=str(folder), classes=kind.classes, multiply_adds=own, pixels=pixels) as worker:  # fmt: skip
+            made = worker().result
+    except Unmeasured as failure:
+        return [failed(name, failure)]
+    program = setting.peers.program("nnunet", "nnUNetv2_predict")
+    ways.command((name, PEER, slices), lambda: _nnunet(program, root, folder, count))
+    return [f"nnU-Net's network has {figure(made['multiply_adds_a_pixel'] / 1e3)} thousand multiply-adds a pixel "
+            f"(widths {made['features']}, patches of {made['patch'][0]} x {made['patch'][1]}), this project's "
+            f"{figure(own / pixels / 1e3)} thousand; neither was trained, neither mirrors"]  # fmt: skip
 
 
-@torch.inference_mode()
-def _bare(network: nn.Module, batches: list[torch.Tensor], device: torch.device) -> float:
-    total = 0.0
-    for batch in batches:
-        logits = network(batch.to(device).contiguous(memory_format=torch.channels_last))
-        total += float(logits[0, 0, 0, 0])  # waits for the device
-    return total
+def _nnunet(program: Path, root: Path, folder: Path, count: int) -> Sample:
+    import torch
+
+    out = folder / "masks-nnunet"
+    shutil.rmtree(out, ignore_errors=True)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    folders = {f"nnUNet_{part}": str(root / part) for part in ("raw", "preprocessed", "results")}
+    sample = run_command([
+        program, "-i", folder / "imagesTs", "-o", out, "-d", "1", "-c", "2d", "-f", "0", "--disable_tta",
+        "-device", device, "-npp", cores_allowed(), "-nps", cores_allowed(),
+    ], **folders)  # fmt: skip
+    assert len(list(out.glob("*.nii.gz"))) == count
+    return sample

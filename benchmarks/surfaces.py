@@ -6,6 +6,7 @@ Once with a prediction that is a voxel or two off, and once with one that is far
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,22 +15,30 @@ import torch
 from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 from scipy.ndimage import zoom
 
+from benchmarks.frame import Setting, Table
 from benchmarks.turns import table, take_turns
 from pipeline.data.phantom.writing import scan_volume
 from pipeline.evaluation.surfaces import surface_figures
 
-_SHAPE, _SPACING_MM, _TOLERANCE_MM = (256, 256, 128), (1.68, 1.56, 1.56), 3.0
+_SHAPE, _QUICK_SHAPE = (256, 256, 128), (64, 64, 32)
+_SPACING_MM, _TOLERANCE_MM = (1.68, 1.56, 1.56), 3.0
 _CLASSES = range(1, 6)
 _SHIFTS = {"near": (2, 1, 1), "far": (14, 12, 10)}  # voxels that the prediction is moved by
 
 
-def run(rounds: int) -> str:
-    """Measure; returns the table."""
+def tables(setting: Setting, limits: dict[str, Any]) -> list[Table | str]:
+    """Measure; the tables."""
+    return list(run(setting.rounds, _QUICK_SHAPE if setting.quick else _SHAPE))
+
+
+def run(rounds: int, shape: tuple[int, int, int] = _SHAPE) -> Iterator[str]:
+    """Measure; each table."""
     mask = np.moveaxis(scan_volume(4, 0, 0)[1], 1, 2)
-    factors = [wanted / length for wanted, length in zip(_SHAPE, mask.shape, strict=True)]
+    factors = [wanted / length for wanted, length in zip(shape, mask.shape, strict=True)]
     reference = np.ascontiguousarray(zoom(mask, factors, order=0))
     moved = {name: np.roll(reference, shift, (0, 1, 2)) for name, shift in _SHIFTS.items()}
-    return "\n".join(_measure(name, reference, prediction, min(rounds, 3)) for name, prediction in moved.items())
+    for name, prediction in moved.items():
+        yield _measure(name, reference, prediction, min(rounds, 3))
 
 
 def _measure(name: str, reference: np.ndarray, prediction: np.ndarray, rounds: int) -> str:
@@ -44,7 +53,7 @@ def _measure(name: str, reference: np.ndarray, prediction: np.ndarray, rounds: i
     found = [2 * ((reference == index) & (prediction == index)).sum() for index in _CLASSES]
     sizes = [(reference == index).sum() + (prediction == index).sum() for index in _CLASSES]
     dice = np.divide(found, sizes).round(2).tolist()
-    what = f"HD95 and surface Dice of {len(_CLASSES)} classes, {' x '.join(map(str, _SHAPE))}"
+    what = f"HD95 and surface Dice of {len(_CLASSES)} classes, {' x '.join(map(str, reference.shape))}"
     text = table(f"surfaces, {name}: {what}; Dice {dice}", seconds, "volumes", "ours")
     rows = zip(("ours, as DeepMind", "MONAI"), ([own.hd95, own.surface_dice], peer), strict=True)
     for who, figures in rows:

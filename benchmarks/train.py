@@ -1,106 +1,89 @@
-"""Training: steps as the loop makes them, against the bare step; and our UNet against MONAI's of the same widths.
+"""Training: images a second of the whole loop, augmentation and all, beside what others reach on the same data.
 
-A step of the loop picks its batch from the resident slices, augments it, trains the network in the precision that the
-device is quick in, and updates the moving average. The bare step does what no training can leave out: the network, the
-loss, its gradient and the optimizer, on tensors that are there already.
+Beside MONAI, a program as its tutorials have it; beside nnU-Net's own 2D trainer at its own plan; beside the bare step,
+which is the network, the loss, the gradient and the optimizer on tensors that are there; and beside the roofline, the
+least time that the bare step's operations need on this machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+import statistics
+import sys
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-import torch
-from torch import nn
+from benchmarks.frame import LIMIT, OWN, PEER, Setting, Table, Ways, measure
+from benchmarks.hippocampus import HOW_TO_HAVE_IT, Source, training_source
+from benchmarks.tables import figure
 
-from benchmarks.turns import table, take_turns
-from pipeline.config.load import load_config
-from pipeline.data.caching.slices import SliceBank, epoch_batches
-from pipeline.data.cases import Case
-from pipeline.data.phantom.writing import scan_volume
-from pipeline.networks.build import build_network
-from pipeline.training.device import choose_device, describe, tune_cpu
-from pipeline.training.objective import Objective, build_loss
-from pipeline.training.precision import Precision, choose_precision
-from pipeline.training.step import LossRecord, OptimizerStep
-
-_BATCH = 16
-_STEPS = 4  # a round
-_CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-_KINDS = {"hipmri.yaml": (256, 128), "hippocampus.yaml": (40, 56)}  # and the size of a slice
+BATCH = 16  # as in configs/hipmri.yaml
+_LOOP, _BARE = "this project: the whole loop", "the bare step of the same network"
+_SAME = "this project, with MONAI's UNet"
 
 
-def run(rounds: int) -> str:
-    """Measure; returns the tables."""
-    tune_cpu(None)
-    device = choose_device("auto")
-    return "\n".join(_table(name, shape, rounds, device) for name, shape in _KINDS.items())
+def tables(setting: Setting, limits: dict[str, Any]) -> list[Table | str]:
+    """Measure; the table."""
+    source = training_source(setting)
+    steps = setting.sized(12, 2)
+    with Ways() as ways:
+        _add_own(ways, source, steps, limits)
+        _add_peers(ways, source, steps, setting)
+        notes = [*ways.notes, *setting.peers.missing(["monai", "nnunet"])]
+        if setting.peers.has("nnunet") and not source.is_hippocampus:
+            notes.append(HOW_TO_HAVE_IT)
+        title = f"train: {source.name}, slices of {source.size[0]} x {source.size[1]}, batches of {BATCH}"
+        table, found = measure(title, "images", ways.all, setting, notes)
+    table.notes += _told(table, found)
+    return [table]
 
 
-def _table(name: str, shape: tuple[int, int], rounds: int, device: torch.device) -> str:
-    settings = load_config(_CONFIGS / name, (), {}).settings
-    bank = _bank(shape, len(settings.data.classes), settings.data.context).to(device)
-    batches = epoch_batches(bank, _BATCH, seed=0)[:_STEPS]
-    there = [bank.batch(indices) for indices in batches]
-    precision = choose_precision(settings.training.precision, device)
-    channels = 2 * settings.data.context + 1
-    widths = list(settings.network["channels"])
-    monai = {"_target_": "monai.networks.nets.UNet", "channels": widths, "strides": [2] * (len(widths) - 1),
-             "num_res_units": 2}  # fmt: skip
-
-    def made(target: Mapping[str, Any]) -> nn.Module:
-        torch.manual_seed(0)
-        network = build_network(target, channels, bank.classes)
-        return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    loss = build_loss(settings.loss).to(device)
-    step = OptimizerStep(settings, made(settings.network), loss, device, print)
-    record = LossRecord(device)
-
-    def as_the_loop() -> None:
-        for number, indices in enumerate(batches):
-            record.add(step(bank.batch(indices), number, 1e-3), indices)
-        record.look()
-
-    ways = {
-        "the loop: batch, augmentation, average": as_the_loop,
-        "the bare step": _bare(made(settings.network), loss, there, precision),
-        "the bare step in float32": _bare(made(settings.network), loss, there, choose_precision("float32", device)),
-        "MONAI UNet, 2 residual units, bare": _bare(made(monai), loss, there, precision),
-    }
-    title = f"train: {name}, slices of {shape[0]} x {shape[1]}, batch {_BATCH}, {precision.name}, {describe(device)}"
-    slices = sum(len(indices) for indices in batches)
-    return table(title, take_turns(ways, rounds, slices), "slices", next(iter(ways)))
+def _add_own(ways: Ways, source: Source, steps: int, limits: dict[str, Any]) -> None:
+    program = (sys.executable, "benchmarks.own.train")
+    job = {"config": str(source.config), "steps": steps}
+    ways.worker((_LOOP, OWN, 0), (*program, "loop"), **job)
+    ways.worker((_SAME, OWN, 0), (*program, "loop"), **job, network="monai")
+    ways.worker((_BARE, LIMIT, 0), (*program, "bare"), **job, limits=limits)
 
 
-def _bank(shape: tuple[int, int], classes: int, context: int) -> SliceBank:
-    """Slices of a phantom, cut or repeated to a size."""
-    image, mask, _ = scan_volume(4, 0, 0)
-    image = (image - image.mean()) / image.std()
-    rows, columns = (np.arange(side) % have for side, have in zip(shape, image.shape, strict=False))
-    image, mask = image[np.ix_(rows, columns)], np.minimum(mask[np.ix_(rows, columns)], classes - 1)
-    sample = {"image": torch.from_numpy(image).permute(2, 0, 1), "label": torch.from_numpy(mask).permute(2, 0, 1)}
-    count = -(-_BATCH * _STEPS // image.shape[2])
-    cases = [Case(f"phantom {number}", Path(), None, str(number), str(number)) for number in range(count)]
-    return SliceBank(cases, [sample] * count, classes, context)
+def _add_peers(ways: Ways, source: Source, steps: int, setting: Setting) -> None:
+    if setting.peers.has("monai"):
+        program = (setting.peers.python["monai"], "benchmarks.peers.monai_train", "train")
+        ways.worker(("MONAI: CacheDataset, DataLoader, its UNet", PEER, 0), program, **monai_job(source, steps))
+    if setting.peers.has("nnunet") and source.is_hippocampus:
+        program = (setting.peers.python["nnunet"], "benchmarks.peers.nnunet_train", "train")
+        root = str(setting.folder / "nnunet")
+        ways.worker(("nnU-Net: its 2D trainer, its own plan", PEER, 0), program, root=root, data=str(source.data),
+                    steps=setting.sized(2, 1))  # fmt: skip
 
 
-def _bare(
-    network: nn.Module, loss: nn.Module, batches: list[dict[str, torch.Tensor]], precision: Precision
-) -> Callable[[], None]:
-    optimizer, objective = torch.optim.AdamW(network.parameters(), fused=True), Objective(loss)
-    inputs = [(batch["image"].contiguous(memory_format=torch.channels_last), batch["label"]) for batch in batches]
+def monai_job(source: Source, steps: int) -> dict[str, Any]:
+    """What MONAI's program is told of the data and the network."""
+    told = asdict(source)
+    return {name: told[name] for name in ("size", "resize", "context", "widths")} | {
+        "data": str(source.data), "classes": len(source.classes), "batch": BATCH, "steps": steps,
+    }  # fmt: skip
 
-    def steps() -> None:
-        for image, label in inputs:
-            with precision():
-                logits = network(image)
-            value = objective(logits, label)
-            optimizer.zero_grad(set_to_none=True)
-            value.backward()
-            optimizer.step()
-        float(value.detach())  # waits for the device
 
-    return steps
+def _told(table: Table, found: dict[str, Any]) -> list[str]:
+    """The precision, nnU-Net's plan, the same network beside MONAI's program, and the share of the roofline."""
+    bare = found[_BARE]
+    notes = [f"Layers in {found[_LOOP]['precision']} where this project chooses it; MONAI's and nnU-Net's as they come"]
+    rows = {row.name: row for row in table.rows}
+    for name, result in found.items():
+        if "patch" in result:
+            height, width = result["patch"]
+            notes.append(f"{name}: batches of {result['batch']} patches of {height} x {width}")
+        if name.startswith("MONAI"):
+            pairs = zip(rows[name].seconds, rows[_SAME].seconds, strict=True)
+            ratios = [theirs / ours for theirs, ours in pairs]
+            notes.append(f"With the same network, this project is {statistics.median(ratios):.2f} times as fast as "
+                         f"{name} ({min(ratios):.2f} to {max(ratios):.2f})")  # fmt: skip
+    floor = bare["floor_seconds"]
+    shares = [f"{100 * floor / statistics.median(rows[name].seconds):.0f} % of it by {what}"
+              for name, what in ((_LOOP, "the loop"), (_BARE, "the bare step"))]  # fmt: skip
+    notes.append(
+        f"Roofline: by the best that the machine showed, the step's operations need {figure(1e3 * floor)} ms an image "
+        f"({figure(bare['operations'] / 1e9)} GFLOP and {figure(bare['bytes'] / 1e9)} GB a batch): "
+        f"{' and '.join(shares)}"
+    )
+    return notes

@@ -1,0 +1,96 @@
+"""nnU-Net's own 2D trainer at its own plan: some iterations, or a whole training that is fitted to a time."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.nnunet_data import DATASET, plan, preprocess, set_folders, write_raw
+from benchmarks.peers.speak import serve
+
+CLASSES = ["background", "anterior", "posterior"]
+
+
+def _trainer(fold: str | int) -> Any:
+    """nnU-Net's trainer, as its command makes it."""
+    import torch
+    from nnunetv2.run.run_training import get_trainer_from_args
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return get_trainer_from_args("1", "2d", fold, device=device)  # type: ignore[arg-type]
+
+
+def train(root: str, data: str, steps: int) -> Callable[[], Any]:
+    """Make ready to train on all cases below `data`; planned, preprocessed and augmented by nnU-Net."""
+    folder = Path(root)
+    set_folders(folder)
+    write_raw(folder, Path(data), CLASSES)
+    plan()
+    preprocess(folder)
+    trainer = _trainer("all")
+    trainer.disable_checkpointing = True
+    trainer.on_train_start()
+    trainer.on_epoch_start()
+    trainer.on_train_epoch_start()
+
+    def once() -> dict[str, Any]:
+        seen = 0
+        for _ in range(steps):
+            batch = next(trainer.dataloader_train)
+            found = trainer.train_step(batch)
+            seen += len(batch["data"])
+        patch = list(trainer.configuration_manager.patch_size)
+        return {"units": seen, "loss": float(found["loss"]), "batch": seen // steps, "patch": patch}
+
+    return once
+
+
+def fit(root: str, data: str, budget_seconds: float) -> Callable[[], Any]:
+    """Make ready to train fold 0 of ``splits_final.json`` for a time, its schedule fitted to it, and to validate.
+
+    What is timed is all of it, as of this project: planning, preprocessing, training, the prediction of the fold.
+    """
+    folder = Path(root)
+    set_folders(folder)
+    write_raw(folder, Path(data), CLASSES)
+
+    def once() -> dict[str, Any]:
+        began = time.perf_counter()
+        plan()
+        shutil.copy(Path(data) / "splits_final.json", folder / "preprocessed" / DATASET / "splits_final.json")
+        preprocess(folder)
+        prepared = time.perf_counter() - began
+        epochs = _fitted(max(1.0, budget_seconds - prepared))
+        trained = time.perf_counter() - began
+        results = Path(next((folder / "results").rglob("validation")))
+        return {"prepared_seconds": prepared, "trained_seconds": trained, "predictions": str(results), **epochs}
+
+    return once
+
+
+def _fitted(seconds: float) -> dict[str, int]:
+    """Train for so long: the pace of the first iterations tells how many there will be, for the learning rate."""
+    trainer = _trainer(0)
+    trainer.on_train_start()
+    trainer.network.train()
+    began = time.perf_counter()
+    probe = 3
+    for _ in range(probe):
+        trainer.train_step(next(trainer.dataloader_train))
+    each = (time.perf_counter() - began) / probe
+    iterations = max(1, int((seconds - (time.perf_counter() - began)) / each))
+    trainer.num_val_iterations_per_epoch = 1
+    trainer.num_iterations_per_epoch = max(1, min(250, iterations // 20))
+    trainer.num_epochs = max(1, iterations // (trainer.num_iterations_per_epoch + 1))
+    trainer.optimizer, trainer.lr_scheduler = trainer.configure_optimizers()  # which reads the epochs
+    trainer.on_train_start = lambda: None  # it was started
+    trainer.run_training()
+    trainer.perform_actual_validation()
+    return {"epochs": trainer.num_epochs, "iterations_per_epoch": trainer.num_iterations_per_epoch}
+
+
+if __name__ == "__main__":
+    serve({"train": train, "fit": fit})

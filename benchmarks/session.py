@@ -1,0 +1,170 @@
+"""One call of bin/benchmark: the machine, the parts one after the other, and what is written at the end."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+from benchmarks.frame import Setting, Table
+from benchmarks.machine import described
+from benchmarks.peers_found import DEFAULT_PYTHON, NAMES, Peers, find_peers
+from benchmarks.tables import limits_text, markdown, plain, terminal
+from benchmarks.workers import ROOT, Unmeasured, Worker
+from pipeline.errors import RunError
+from pipeline.runs import git_commit, own_version, write_json, write_text
+
+_PACKAGES = ("torch", "monai", "numpy", "nibabel", "scikit-image", "scipy")
+_SMALL = "With --quick: small and few, to see that all works. The figures say little."
+
+
+@dataclass
+class Results:
+    """What one call found.
+
+    Attributes
+    ----------
+    command, started
+        As it was typed, and when: seconds since the epoch.
+    machine, limits
+        See `benchmarks.machine`.
+    versions
+        Of Python, this project, its libraries and the peers.
+    quick, rounds
+        Of the call.
+    parts
+        By name: tables, or text.
+    """
+
+    command: Sequence[str]
+    started: float
+    machine: dict[str, Any]
+    limits: dict[str, Any]
+    versions: dict[str, str]
+    quick: bool
+    rounds: int
+    parts: dict[str, list[Table | str]] = field(default_factory=dict)
+
+
+def measure_parts(
+    parts: Sequence[str], asked: Sequence[str], python: Path | None, rounds: int, out: Path | None,
+    command: Sequence[str], *, quick: bool,
+) -> Results:  # fmt: skip
+    """Measure parts, show each table as it is there, and write all of them.
+
+    Parameters
+    ----------
+    parts
+        Their names.
+    asked, python
+        The peers, and the interpreter of their environment; None for the usual one.
+    rounds, quick
+        How they are measured.
+    out
+        Where ``RESULTS.md``, ``results.json`` and plots go.
+    command
+        As it was typed.
+
+    Raises
+    ------
+    RunError
+        When one of this project's own ways fails, or `out` cannot be written.
+    """
+    peers = find_peers(asked, python or DEFAULT_PYTHON)
+    if out is not None:
+        _writable(out)
+    results = Results(command, time.time(), described(), {}, _versions(peers), quick, rounds)
+    try:
+        with Worker(sys.executable, "benchmarks.machine", "limits", quick=quick) as worker:
+            results.limits = worker().result
+        print("\n".join(limits_text(results.machine, results.limits)), end="\n\n", flush=True)
+        for part in parts:
+            with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+                setting = Setting(rounds, quick, peers, Path(folder), out)
+                results.parts[part] = _measured(part, setting, results.limits)
+            for table in results.parts[part]:
+                print(terminal(table), flush=True)
+            if out is not None:  # after each part: hours may be in them
+                write_results(results, out)
+    except Unmeasured as failure:
+        raise RunError(f"cannot be measured: {failure}", where="bin/benchmark") from failure
+    return results
+
+
+def _writable(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot be made ({error.strerror})", where=f"--out {out}", remedy="Name another") from error
+
+
+def _measured(part: str, setting: Setting, limits: dict[str, Any]) -> list[Table | str]:
+    """A part's tables; or that something is missing that it needs of this project's own environment."""
+    try:
+        module = import_module(f"benchmarks.{part}")
+    except ModuleNotFoundError as missing:
+        if str(missing.name).split(".")[0] in ("benchmarks", "pipeline", "transforms"):
+            raise
+        return [
+            f"{part}: not measured\n\n  {missing.name} is not installed here. To have it: pip install -e '.[test]'\n"
+        ]
+    found: list[Table | str] = module.tables(setting, limits)
+    return found
+
+
+def _versions(peers: Peers) -> dict[str, str]:
+    own = {"Python": platform.python_version(), "Slicewise": own_version()}
+    commit = git_commit(ROOT)
+    own |= {"commit": commit} if commit else {}
+    there = {NAMES[peer]: version for peer, version in peers.versions.items()}
+    return own | {name: metadata.version(name) for name in _PACKAGES} | there
+
+
+def write_results(results: Results, out: Path) -> None:
+    """``results.json`` with every value, and ``RESULTS.md`` with the tables."""
+    values = {
+        "format": 1,
+        "command": list(results.command),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(results.started)),
+        "quick": results.quick,
+        "rounds": results.rounds,
+        "machine": results.machine,
+        "limits": results.limits,
+        "versions": results.versions,
+        "parts": {name: [plain(table) for table in tables] for name, tables in results.parts.items()},
+    }
+    write_json(out / "results.json", json.loads(json.dumps(values)))
+    write_text(out / "RESULTS.md", results_page(results))
+
+
+def results_page(results: Results) -> str:
+    """The page: the machine, the versions, the command, then a section a part."""
+    day = time.strftime("%Y-%m-%d", time.localtime(results.started))
+    versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
+    lines = [
+        "# What bin/benchmark measured",
+        "",
+        *([f"**{_SMALL}**", ""] if results.quick else []),
+        f"On {day}, by this command:",
+        "",
+        f"    {shlex.join(results.command)}",
+        "",
+        *(f"- {line}" for line in limits_text(results.machine, results.limits)),
+        f"- {versions}",
+        "",
+        f"Ways take turns, A B A B, in {results.rounds} rounds after one that warms up. Ratios are medians over the "
+        "rounds, of the first line to each other one, with the least and the most: above 1 the first line is faster. "
+        "Peak memory is that of a program, or of all processes of a command together.",
+        "",
+    ]
+    for name, tables in results.parts.items():
+        lines += [f"## {name}", "", *(markdown(table) for table in tables)]
+    return "\n".join(lines).rstrip() + "\n"
