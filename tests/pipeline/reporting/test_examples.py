@@ -117,9 +117,13 @@ def test_one_slice_is_cut_and_it_is_the_fullest_of_all(
     every = load_slices(case, prediction, classes, options, True)
     ranks = [(len(np.unique(one.reference)), int((one.reference > 0).sum())) for one in every]
     cut: list[int] = []
-    monkeypatch.setattr(
-        examples, "slice_example", lambda *given, cuts=examples.slice_example: cut.append(given[1]) or cuts(*given)
-    )
+    own = examples.slice_example
+
+    def watched(*given: Any) -> Any:
+        cut.append(given[1])
+        return own(*given)
+
+    monkeypatch.setattr(examples, "slice_example", watched)
     shown = load_example(case, prediction, classes, options, True)
     assert cut == [shown.slice] == [ranks.index(max(ranks))]
     np.testing.assert_array_equal(shown.image, every[ranks.index(max(ranks))].image)
