@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,14 @@ TOLERANCE_MM = 2.0
 _SAME = 1e-9
 
 
-def tables(setting: Setting, limits: dict[str, Any]) -> list[Table | str]:
-    """Measure; the tables."""
+def tables(setting: Setting, limits: dict[str, Any]) -> Iterator[Table | str]:
+    """Measure; each table."""
     shape = (96, 96, 48) if setting.quick else (256, 256, 128)
     cases = setting.sized(10, 3)
     write_cases(setting.folder, cases, shape)
     what = f"volumes of {' x '.join(map(str, shape))}, {CLASSES} classes"
-    return [_commands(setting, cases, what), _volume(setting, what)]
+    yield _commands(setting, cases, what)
+    yield _volume(setting, what)
 
 
 def write_cases(root: Path, cases: int, shape: tuple[int, ...]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.peers_found import Peers
 from benchmarks.workers import Sample, Unmeasured, Worker
+from pipeline.progress import stage
 
 OWN, PEER, LIMIT = "own", "peer", "limit"  # what a way is: this project, another, or what nothing can do without
 
@@ -88,6 +89,13 @@ class Row:
     peak_bytes: int = 0
     device_peak_bytes: int = 0
 
+    def note(self, sample: Sample, units: float | None) -> None:
+        """Add a measurement of so many units; of its memory alone where there are None, as of the first round."""
+        self.peak_bytes = max(self.peak_bytes, sample.peak_bytes)
+        self.device_peak_bytes = max(self.device_peak_bytes, sample.device_peak_bytes or 0)
+        if units is not None:
+            self.seconds.append(sample.seconds / units)
+
 
 @dataclass
 class Table:
@@ -135,21 +143,20 @@ def measure(
     taking = [(way, Row(way.name, way.role, way.compares)) for way in ways]
     found: dict[str, Any] = {}
     told = list(notes)
-    for number in range(setting.rounds + 1):
-        for way, row in list(taking):
-            try:
-                sample = way.run()
-            except Unmeasured as failure:
-                if way.role != PEER:
-                    raise
-                told.append(failed(way.name, failure))
-                taking.remove((way, row))
-                continue
-            found[way.name] = sample.result
-            row.peak_bytes = max(row.peak_bytes, sample.peak_bytes)
-            row.device_peak_bytes = max(row.device_peak_bytes, sample.device_peak_bytes or 0)
-            if number:
-                row.seconds.append(sample.seconds / units_of(way, sample))
+    with stage(title.partition(":")[0], setting.rounds + 1, "rounds") as progress:
+        for number in range(setting.rounds + 1):
+            for way, row in list(taking):
+                try:
+                    sample = way.run()
+                except Unmeasured as failure:
+                    if way.role != PEER:
+                        raise
+                    told.append(failed(way.name, failure))
+                    taking.remove((way, row))
+                    continue
+                found[way.name] = sample.result
+                row.note(sample, units_of(way, sample) if number else None)
+            progress.advance()
     left = {way.name for way, _ in taking}
     return Table(title, unit, [row for _, row in taking], told), {name: found[name] for name in found if name in left}
 

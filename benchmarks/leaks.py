@@ -21,12 +21,16 @@ _HIPMRI = {"train": 11_460, "validation": 660, "test": 540}
 _PATIENTS, _WEEKS, _EVERY, _COPIED = 8, 2, 2, 48
 
 
-def tables(setting: Setting, limits: dict[str, Any]) -> list[Table | str]:
-    """Measure; the tables."""
+def tables(setting: Setting, limits: dict[str, Any]) -> Iterator[Table | str]:
+    """Measure; each table."""
     keys, slices = _phantom(setting.sized(_PATIENTS, 2))
-    costs = _costs(slices, setting.rounds, setting.sized(1, 20))
-    found = (costs, _copies(slices, setting.sized(_COPIED, 6)), _others(keys, slices))
-    return ["\n".join([*lines, ""]) for lines in found]
+    yield _text(_costs(slices, setting.rounds, setting.sized(1, 20)))
+    yield _text(_copies(slices, setting.sized(_COPIED, 6)))
+    yield _text(_others(keys, slices))
+
+
+def _text(lines: list[str]) -> str:
+    return "\n".join([*lines, ""])
 
 
 def _phantom(patients: int) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,9 +94,10 @@ KINDS = (
 )  # fmt: skip
 
 
-def tables(setting: Setting, limits: dict[str, Any]) -> list[Table | str]:
+def tables(setting: Setting, limits: dict[str, Any]) -> Iterator[Table | str]:
     """Measure; a table a kind."""
-    return [_table(kind, setting, setting.folder / str(number)) for number, kind in enumerate(KINDS)]
+    for number, kind in enumerate(KINDS):
+        yield _table(kind, setting, setting.folder / str(number))
 
 
 def _table(kind: Kind, setting: Setting, folder: Path) -> Table:

@@ -9,6 +9,7 @@ preprocessed files; CacheDataset and the plain loop begin again.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.frame import OWN, PEER, Setting, Table, Ways, measure
@@ -18,13 +19,14 @@ SIZE = (256, 128)  # of a prepared slice
 OWN_READ = "benchmarks.own.read"
 
 
-def tables(setting: Setting, limits: dict[str, Any]) -> list[Table | str]:
-    """Measure; the tables."""
+def tables(setting: Setting, limits: dict[str, Any]) -> Iterator[Table | str]:
+    """Measure; each table."""
     count = setting.sized(12, 3)
     write_pairs(setting.folder / "data", count, (256, 144, setting.sized(60, 12)))
     slices = count * setting.sized(60, 12)
     what = f"{count} pairs of .nii.gz, {slices} slices, resized to {SIZE[0]} x {SIZE[1]}, normalised"
-    return [_table(setting, slices, f"read, {start} start: {what}", start) for start in ("first", "second")]
+    for start in ("first", "second"):
+        yield _table(setting, slices, f"read, {start} start: {what}", start)
 
 
 def _table(setting: Setting, slices: int, title: str, start: str) -> Table:

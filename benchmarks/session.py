@@ -8,7 +8,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from pathlib import Path
@@ -89,11 +89,12 @@ def measure_parts(
         for part in parts:
             with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
                 setting = Setting(rounds, quick, peers, Path(folder), out)
-                results.parts[part] = _measured(part, setting, results.limits)
-            for table in results.parts[part]:
-                print(terminal(table), flush=True)
-            if out is not None:  # after each part: hours may be in them
-                write_results(results, out)
+                results.parts[part] = []
+                for table in _measured(part, setting, results.limits):
+                    results.parts[part].append(table)
+                    print(terminal(table), flush=True)
+                    if out is not None:  # after each table: hours may be in them
+                        write_results(results, out)
     except Unmeasured as failure:
         raise RunError(f"cannot be measured: {failure}", where="bin/benchmark") from failure
     return results
@@ -106,8 +107,8 @@ def _writable(out: Path) -> None:
         raise RunError(f"cannot be made ({error.strerror})", where=f"--out {out}", remedy="Name another") from error
 
 
-def _measured(part: str, setting: Setting, limits: dict[str, Any]) -> list[Table | str]:
-    """A part's tables; or that something is missing that it needs of this project's own environment."""
+def _measured(part: str, setting: Setting, limits: dict[str, Any]) -> Iterable[Table | str]:
+    """A part's tables as they come; or that something is missing that it needs of this project's own environment."""
     try:
         module = import_module(f"benchmarks.{part}")
     except ModuleNotFoundError as missing:
@@ -116,7 +117,7 @@ def _measured(part: str, setting: Setting, limits: dict[str, Any]) -> list[Table
         return [
             f"{part}: not measured\n\n  {missing.name} is not installed here. To have it: pip install -e '.[test]'\n"
         ]
-    found: list[Table | str] = module.tables(setting, limits)
+    found: Iterable[Table | str] = module.tables(setting, limits)
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from benchmarks.workers import ROOT, Sample, run_command
 RUN = ROOT / "bin" / "run_pipeline"
 
 
-def tables(setting: Setting, limits: dict[str, Any]) -> list[Table | str]:
-    """Measure; the tables."""
-    source = training_source(setting)
-    return [_help(setting), _typo(setting), _first_step(setting, source)]
+def tables(setting: Setting, limits: dict[str, Any]) -> Iterator[Table | str]:
+    """Measure; each table."""
+    yield _help(setting)
+    yield _typo(setting)
+    yield _first_step(setting, training_source(setting))
 
 
 def _help(setting: Setting) -> Table:

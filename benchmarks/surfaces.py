@@ -26,9 +26,9 @@ _CLASSES = range(1, 6)
 _SHIFTS = {"near": (2, 1, 1), "far": (14, 12, 10)}  # voxels that the prediction is moved by
 
 
-def tables(setting: Setting, limits: dict[str, Any]) -> list[Table | str]:
-    """Measure; the tables."""
-    return list(run(setting.rounds, _QUICK_SHAPE if setting.quick else _SHAPE))
+def tables(setting: Setting, limits: dict[str, Any]) -> Iterator[Table | str]:
+    """Measure; each table."""
+    yield from run(setting.rounds, _QUICK_SHAPE if setting.quick else _SHAPE)
 
 
 def run(rounds: int, shape: tuple[int, int, int] = _SHAPE) -> Iterator[str]:

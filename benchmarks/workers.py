@@ -117,7 +117,7 @@ class Worker:
         self.close()
 
 
-def run_command(command: Sequence[object], codes: Sequence[int] = (0,), **variables: str) -> Sample:
+def run_command(command: Sequence[object], codes: Sequence[int] = (0,), /, **variables: str) -> Sample:
     """Run a whole command, as it is typed; its result is what it wrote to its standard output.
 
     Parameters

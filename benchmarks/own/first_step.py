@@ -17,7 +17,7 @@ class _Watching:
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name != _STEP:
             return None
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        sys.meta_path.remove(self)
         from importlib.util import find_spec
 
         spec = find_spec(name)
@@ -41,6 +41,6 @@ def _ended(call: Any) -> Any:
 
 
 if __name__ == "__main__":
-    sys.meta_path.insert(0, _Watching())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _Watching())
     main(sys.argv[1:])
     raise SystemExit("the run ended without a training step")

@@ -21,10 +21,10 @@ def score(predictions: str, labels: str, classes: int, tolerance_mm: float) -> C
     def once() -> dict[str, list[float]]:
         prediction, label = (steps(path) for path in (predictions, labels))
         spacing = [float(value) for value in np.linalg.norm(label.affine.numpy()[:3, :3], axis=0)]
-        hot = [array.as_tensor()[None] for array in (prediction, label)]
-        compute_dice(*hot, include_background=False)
-        hd95 = compute_hausdorff_distance(*hot, percentile=95, spacing=spacing)
-        dice = compute_surface_dice(*hot, [tolerance_mm] * (classes - 1), spacing=spacing)
+        found, truth = (array.as_tensor()[None] for array in (prediction, label))
+        compute_dice(found, truth, include_background=False)
+        hd95 = compute_hausdorff_distance(found, truth, percentile=95, spacing=spacing)
+        dice = compute_surface_dice(found, truth, [tolerance_mm] * (classes - 1), spacing=spacing)
         return {"hd95": hd95[0].tolist(), "surface_dice": dice[0].tolist()}
 
     return once

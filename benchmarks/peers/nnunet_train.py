@@ -20,7 +20,7 @@ def _trainer(fold: str | int) -> Any:
     from nnunetv2.run.run_training import get_trainer_from_args
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return get_trainer_from_args("1", "2d", fold, device=device)  # type: ignore[arg-type]
+    return get_trainer_from_args("1", "2d", fold, device=device)
 
 
 def train(root: str, data: str, steps: int) -> Callable[[], Any]:

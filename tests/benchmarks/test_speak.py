@@ -41,7 +41,12 @@ class FakeGpu:
 def test_a_gpu_keeps_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = FakeGpu()
     monkeypatch.setattr(speak, "cuda_in_use", lambda: gpu)
-    found = speak.measured(lambda: gpu.calls.append("work") or 7)
+
+    def work() -> int:
+        gpu.calls.append("work")
+        return 7
+
+    found = speak.measured(work)
     assert gpu.calls == ["synchronize", "record", "work", "record", "synchronize"]
     assert found["seconds"] == pytest.approx(2.0)
     assert (found["result"], found["device_peak_bytes"]) == (7, 123)
