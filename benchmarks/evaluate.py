@@ -56,8 +56,8 @@ def _commands(setting: Setting, cases: int, what: str) -> Table:
             program = setting.peers.program("nnunet", "nnUNetv2_evaluate_simple")
             ways.command(("nnUNetv2_evaluate_simple: overlap", PEER, 1), lambda: _nnunet(program, root))
         notes = [*ways.notes, *setting.peers.missing(["nnunet"])]
-        table, _ = measure(f"evaluate: {cases} {what}, whole commands", "s", ways.all, setting, notes)
-    if len(ways.all) > 1:
+        table, found = measure(f"evaluate: {cases} {what}, whole commands", "s", ways.all, setting, notes)
+    if len(found) > 1:
         count = same_as_nnunet(root / "ours" / "summary.json", root / "nnunet.json")
         table.notes.append(f"{count} means of Dice, IoU and counts equal nnU-Net's to {_SAME:g}; its command knows no "
                            "distances and no patients")  # fmt: skip

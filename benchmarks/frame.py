@@ -217,7 +217,7 @@ class Ways(ExitStack):
     def command(self, way: tuple[str, str, float], run: Callable[[], Sample]) -> None:
         """Add a whole command."""
         name, role, units = way
-        self.all.append(Way(name, role, run, units))
+        self.all.append(Way(name, role, run, units, role != OWN))
 
 
 def median_range(values: Sequence[float]) -> tuple[float, float, float]:

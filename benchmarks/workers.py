@@ -140,11 +140,13 @@ def run_command(command: Sequence[object], codes: Sequence[int] = (0,), /, **var
             [str(part) for part in command], cwd=ROOT, env=environment() | variables, stdin=subprocess.DEVNULL,
             stdout=out, stderr=said, start_new_session=True,
         )  # fmt: skip
-        with _Memory(process.pid) as memory:
-            _, status, usage = os.wait4(process.pid, 0)
-            seconds = time.perf_counter() - began
+        try:
+            with _Memory(process.pid) as memory:
+                _, status, usage = os.wait4(process.pid, 0)
+                seconds = time.perf_counter() - began
+        finally:  # also when this program is interrupted: a signal to its group does not reach the command
+            end_group(process.pid)
         process.returncode = code = os.waitstatus_to_exitcode(status)
-        end_group(process.pid)
         if code not in codes:
             raise Unmeasured(f"{' '.join(map(str, command))}: exit code {code}\n{last_lines(said)}")
         # Where it was never looked at, what the kernel tells; that is not less than what this process holds.

@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.commands.arguments import command_parser, guarded
 from pipeline.config.suggestions import nearest
 from pipeline.errors import EXIT_DONE, ConfigError
+from pipeline.training.signals import interrupt_on_signals
 
 PARTS = ("read", "cache", "train", "leaks", "surfaces", "evaluate", "predict", "start")
 LONG_PARTS = ("accuracy",)  # only when they are named
@@ -54,7 +55,8 @@ def _body(arguments: argparse.Namespace, command: Sequence[str]) -> int:
         raise ConfigError("no such file", where=f"--peers-python {arguments.peers_python}",
                           remedy="Name the interpreter of the peers' environment")  # fmt: skip
     session = import_module("benchmarks.session")  # of the checkout, which has what setup.cfg does not install
-    session.measure_parts(parts, peers, arguments.peers_python, rounds, arguments.out, command, quick=arguments.quick)
+    with interrupt_on_signals():  # so that what is being measured is ended as well
+        session.measure_parts(parts, peers, arguments.peers_python, rounds, arguments.out, command, quick=arguments.quick)
     return EXIT_DONE
 
 

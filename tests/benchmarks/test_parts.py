@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +21,8 @@ from benchmarks.own.predict import make_run, multiply_adds_of
 from benchmarks.peers.nnunet_data import DATASET, set_folders, write_raw
 from benchmarks.peers_found import Peers
 from benchmarks.predict import KINDS, small_volume, write_volumes
-from benchmarks.volumes import phantom_volume, write_pairs
+from benchmarks.volumes import CLASSES, phantom_volume, write_pairs
+from benchmarks.workers import Unmeasured, run_command
 from pipeline.config.load import load_config
 from pipeline.errors import ConfigError
 from transforms.nifti import read_label, read_nifti
@@ -107,6 +111,17 @@ def test_a_run_that_was_never_trained_can_be_measured(tmp_path: Path) -> None:
     run = make_run(tmp_path / "model", kind.config(), axis=2)
     one, four = (multiply_adds_of(run, 3, size) for size in ((16, 16), (32, 32)))
     assert four == 4 * one > 0
+
+
+def test_a_run_is_ended_after_its_first_step(tmp_path: Path, make_config: Callable[..., Any]) -> None:
+    write_pairs(tmp_path, 6, (16, 12, 4))
+    data = {"images": "images", "labels": "labels", "classes": CLASSES, "patient": "^(.+)$", "axis": 2}
+    config = make_config(data=data)
+    run_command([sys.executable, "-m", "benchmarks.own.first_step", config.path, "--out", tmp_path / "run"])
+    assert (tmp_path / "run" / "split.json").exists()
+    assert not (tmp_path / "run" / "report.html").exists() and not list((tmp_path / "run" / "checkpoints").glob("*.pt"))
+    with pytest.raises(Unmeasured, match="exit code 1"):  # it ended without a step
+        run_command([sys.executable, "-m", "benchmarks.own.first_step", tmp_path / "none.yaml"])
 
 
 POINTS = [
