@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from pipeline.evaluation.comparison import Comparison, Pair
 from pipeline.evaluation.differences import Row
-from pipeline.evaluation.tables import csv_text, fitted
+from pipeline.evaluation.tables import csv_text, fitted, table_line
 from pipeline.evaluation.verdicts import left_out, letter, verdict
 from pipeline.evaluation.wording import NONE, distance, rate, signed
 from pipeline.terminal import width_of
@@ -94,7 +94,7 @@ def _grid(
     if metric == "dice":
         counts = [[f"{one}→{other}" for one, other in (found.missed, found.spurious)] for found in pair.counts]
         wider = [row + more for row, more in zip(cells, [*counts, ["", ""]], strict=True)]
-        widest = [max(map(len, column)) for column in zip([*head, *_COUNTED], *wider, strict=True)]
+        widest = [max(map(width_of, column)) for column in zip([*head, *_COUNTED], *wider, strict=True)]
         if sum(widest) + len(_GAP) * len(widest) + _LEAST_NAME <= width:  # else they are in the other files alone
             head, cells = [*head, *_COUNTED], wider
     widths = [max(width_of(text) for text in column) for column in zip(head, *cells, strict=True)]
@@ -102,8 +102,8 @@ def _grid(
     names = [row.name for row in (*classes, mean)]
     first = max(min(max(map(width_of, names)), width - taken), min(_LEAST_NAME, max(map(width_of, names))))
     rule = "─" * min(width, first + taken)
-    lines = [_line(name, line, first, widths) for name, line in zip(names, cells, strict=True)]
-    return [fitted(title, width), rule, _line("class", head, first, widths), rule, *lines[:-1], rule, lines[-1]]
+    lines = [table_line(fitted(name, first), line, first, widths) for name, line in zip(names, cells, strict=True)]
+    return [fitted(title, width), rule, table_line("class", head, first, widths), rule, *lines[:-1], rule, lines[-1]]
 
 
 def _cells(row: Row, write: Callable[[float | None], str]) -> list[str]:
@@ -113,12 +113,6 @@ def _cells(row: Row, write: Callable[[float | None], str]) -> list[str]:
     return [
         write(row.first), write(row.other), signed(row.difference, row.metric), bounds, p, wins, str(row.n_patients)
     ]  # fmt: skip
-
-
-def _line(name: str, cells: Sequence[str], first: int, widths: Sequence[int]) -> str:
-    name = fitted(name, first)
-    padded = [" " * (width - width_of(cell)) + cell for cell, width in zip(cells, widths, strict=True)]
-    return _GAP.join([name + " " * (first - width_of(name)), *padded]).rstrip()
 
 
 def _wrapped(text: str, width: int, indent: str = "") -> list[str]:

@@ -15,7 +15,9 @@ import numpy as np
 from pipeline.evaluation import bootstrap
 from pipeline.evaluation.aggregation import Evaluation
 from pipeline.evaluation.means import mean_over_classes
+from pipeline.evaluation.tables import table_line
 from pipeline.evaluation.wording import NONE
+from pipeline.terminal import width_of
 
 __all__ = ["CLASS_SCORES", "SCORES", "rank_correlations", "ranking_lines", "weighted_spearman"]
 
@@ -138,10 +140,10 @@ def ranking_lines(found: Mapping[str, Any], confidence: float) -> Iterator[str]:
     """What `rank_correlations` found, for the terminal."""
     rows = {score: one for score, one in found["scores"].items() if one["n"]}
     rows |= {f"trust in {name}": one["trust"] for name, one in found["classes"].items() if one["trust"]["n"]}
-    width = max(map(len, ["review.csv", *rows]))
+    width = max(map(width_of, ["review.csv", *rows]))
     few = " (rough with so few)" if any(one["n_patients"] < bootstrap.FEW_PATIENTS for one in rows.values()) else ""
     yield f"{'review.csv':<{width}}  Spearman's rho with Dice, {100 * confidence:g} % CI{few}, cases/patients"
     for name, one in rows.items():
         rho = NONE if one["rho"] is None else f"{one['rho']:.2f}"
         low_high = NONE if one["interval"] is None else " to ".join(f"{bound:.2f}" for bound in one["interval"])
-        yield f"{name:<{width}}  {rho:>5}  {low_high:>14}  {one['n']}/{one['n_patients']}"
+        yield f"{table_line(name, [rho, low_high], width, [5, 14])}  {one['n']}/{one['n_patients']}"

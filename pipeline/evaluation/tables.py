@@ -21,7 +21,7 @@ from pipeline.evaluation.wording import NONE, interval, rate
 from pipeline.terminal import width_of
 
 __all__ = ["CASE_COLUMNS", "PATIENT_COLUMNS", "SCAN_COLUMNS", "cases_csv", "csv_text", "failures_csv", "patients_csv",
-           "scans_csv", "fitted", "summary_json", "terminal_table"]  # fmt: skip
+           "scans_csv", "fitted", "summary_json", "table_line", "terminal_table"]  # fmt: skip
 
 _SHARED = ("class_id", "class", *FIGURES, "outcome")
 CASE_COLUMNS = ("case", "scan", "patient", "slices", *_SHARED)
@@ -136,19 +136,22 @@ def _grid(summary: Mapping[str, Any], percent: str, width: int, paint: Paint) ->
         text.center(sum(column.width for column in group) + len(_GAP) * (len(group) - 1))
         for text, group in groups.items()
     ]
-    rows = [_line(name, [column.cells[row] for column in columns], first, widths) for row, name in enumerate(names)]
+    rows = [
+        table_line(fitted(name, first), [column.cells[row] for column in columns], first, widths)
+        for row, name in enumerate(names)
+    ]
     worst = _worst(summary)
     return [
         rule,
         _GAP.join([" " * first, *spanned]).rstrip(),
-        _line("class", [column.head for column in columns], first, widths),
+        table_line("class", [column.head for column in columns], first, widths),
         rule,
         *(
             paint(line, "warning") if name == worst else line
             for name, line in zip(names, rows, strict=True)
         ),
         rule,
-        paint(_line(_MEAN, [column.mean for column in columns], first, widths), "heading"),
+        paint(table_line(fitted(_MEAN, first), [column.mean for column in columns], first, widths), "heading"),
     ]  # fmt: skip
 
 
@@ -265,8 +268,12 @@ def _note(term: str, text: str, width: int) -> str:
     return textwrap.fill(text, width, initial_indent=head, subsequent_indent=" " * len(head))
 
 
-def _line(name: str, cells: Sequence[str], first: int, widths: Sequence[int]) -> str:
-    name = fitted(name, first)
+def table_line(name: str, cells: Sequence[str], first: int, widths: Sequence[int]) -> str:
+    """A row of a table: the name at the left of `first` columns of the terminal, each cell at the right of its own.
+
+    >>> table_line("liver", ["0.9", "–"], 6, [4, 2]), table_line("肝臓", ["0.9", "–"], 6, [4, 2])
+    ('liver    0.9   –', '肝臓     0.9   –')
+    """
     padded = [" " * (width - width_of(cell)) + cell for cell, width in zip(cells, widths, strict=True)]
     return _GAP.join([name + " " * (first - width_of(name)), *padded]).rstrip()
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from pipeline.evaluation.ablation import SIDES, Figure, VariantFigures
 from pipeline.evaluation.ablation_result import DONE, FAILED, STOPPED, Ablation
+from pipeline.evaluation.tables import table_line
 from pipeline.evaluation.wording import signed, signed_interval
 from pipeline.reporting.wording import count, duration, gibibytes, interval, rate, shortened
+from pipeline.terminal import width_of
 
 __all__ = ["ablation_table"]
 
@@ -28,7 +30,7 @@ class _Column:
 
     @property
     def width(self) -> int:
-        return max(map(len, (self.head, *self.cells)))
+        return max(map(width_of, (self.head, *self.cells)))
 
 
 def ablation_table(ablation: Ablation, *, width: int = 80) -> str:
@@ -115,7 +117,7 @@ def _block(ablation: Ablation, title: str, columns: Sequence[_Column], width: in
     """Lines of a table: a row a variant, its number and name first; the name gets the room that the figures leave."""
     taken = sum(len(_GAP) + column.width for column in columns)
     names = [f"{ablation.number(one.name):>2}  {one.name}" for one in ablation.figures]
-    first = max(_LEAST_NAME, min(max(map(len, (*names, f"    {title}"))), width - taken))
+    first = max(_LEAST_NAME, min(max(map(width_of, (*names, f"    {title}"))), width - taken))
     rows = [_line(f"    {title}", [column.head for column in columns], columns, first)]
     if any(column.group for column in columns):
         rows.insert(0, _group_line(columns, first))
@@ -137,8 +139,7 @@ def _group_line(columns: Sequence[_Column], first: int) -> str:
 
 def _line(name: str, cells: Sequence[str], columns: Sequence[_Column], first: int) -> str:
     number, text = name[:4], shortened(name[4:], first - 4)
-    padded = [cell.rjust(column.width) for cell, column in zip(cells, columns, strict=True)]
-    return _GAP.join([f"{number}{text}".ljust(first), *padded]).rstrip()
+    return table_line(f"{number}{text}", cells, first, [column.width for column in columns])
 
 
 def _unfinished(ablation: Ablation, width: int) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.evaluation.wording import NONE, count, distance, interval, plural, rate
+from pipeline.terminal import width_of
 
 __all__ = ["NONE", "count", "distance", "duration", "flat", "gibibytes", "interval", "legend_label", "percent",
            "plural", "rate", "shortened"]  # fmt: skip
@@ -49,17 +50,20 @@ def gibibytes(size: float | None) -> str:
 
 
 def shortened(text: str, length: int) -> str:
-    """Put a text on one line of at most `length` characters; the middle goes, for names tend to differ at their ends.
+    """Put a text on one line of at most `length` columns; the middle goes, for names tend to differ at their ends.
 
-    >>> shortened("case_040_week_2_slice_17", 15)
-    'case_04…lice_17'
+    East Asian wide characters take two columns, as in `pipeline.terminal.width_of`.
+
+    >>> shortened("case_040_week_2_slice_17", 15), shortened("胆嚢と肝臓と脾臓", 9)
+    ('case_04…lice_17', '胆嚢…脾臓')
     """
     text = " ".join(text.split())
-    if len(text) <= length:
+    if width_of(text) <= length:
         return text
-    head = length // 2
-    tail = length - 1 - head
-    return f"{text[:head]}…{text[len(text) - tail :]}"
+    head, tail = length // 2, length - 1 - length // 2
+    begin = max(place for place in range(len(text)) if width_of(text[:place]) <= head)
+    end = min(place for place in range(len(text) + 1) if width_of(text[place:]) <= tail)
+    return f"{text[:begin]}…{text[end:]}"
 
 
 def legend_label(text: str, length: int) -> str:

@@ -14,6 +14,7 @@ from scipy import stats
 from pipeline.evaluation.aggregation import Evaluation
 from pipeline.evaluation.bootstrap import draw_patients
 from pipeline.evaluation.ranking import rank_correlations, ranking_lines, weighted_spearman
+from pipeline.terminal import width_of
 
 PLAN = {"seed": 3, "resamples": 200, "confidence": 0.9}
 
@@ -120,4 +121,7 @@ def test_lines() -> None:
         "trust in one      –               –  4/4",
     ]
     found["scores"]["trust"] |= {"rho": 0.816, "interval": [-0.25, 0.9]}
+    wide = {**found, "classes": {"肝臓": found["classes"]["one"]}}
+    ends = [width_of(line.rpartition("  ")[0]) for line in list(ranking_lines(wide, 0.9))[1:]]
+    assert "trust in 肝臓" in list(ranking_lines(wide, 0.9))[-1] and len(set(ends)) == 1, "the columns are straight"
     assert list(ranking_lines(found, 0.9))[1] == "trust          0.82   -0.25 to 0.90  4/4"

@@ -20,6 +20,7 @@ from pipeline.reporting.ablation_files import ablation_csv, ablation_markdown, d
 from pipeline.reporting.ablation_page import ablation_page
 from pipeline.reporting.ablation_table import ablation_table
 from pipeline.reporting.content import PHANTOM
+from pipeline.terminal import width_of
 
 Make = Callable[..., Ablation]
 
@@ -88,6 +89,19 @@ def test_no_line_is_wider_than_80_columns(make: Make, seeds: int) -> None:
     assert "n 0 " in table and "n 2 " in table, "the ends of the names, in which they differ, are there"
     heads = [line for line in table.splitlines() if "test Dice of" in line]
     assert len(heads) > 1 and sum(line.count("class") for line in heads) == 12
+
+
+def test_wide_characters_take_two_columns(make: Make) -> None:
+    """Every row of a block ends where its rule ends, and class names stay within ten columns."""
+    table = ablation_table(make(("正規化", "pad"), 1, classes=("background", "胆嚢", "肝臓と脾臓と膵臓")))
+    lines = table.splitlines()
+    rules = [place for place, line in enumerate(lines) if line.startswith("──")]
+    assert len(rules) == 4
+    for place in rules:
+        rows = [lines[place - 1], *lines[place + 1 : place + 3]]
+        assert "chain=正規化" in rows[1] and "chain=pad" in rows[2]
+        assert {width_of(row) for row in rows} == {width_of(lines[place])}
+    assert "  肝臓…膵臓" in table and "胆嚢" in table
 
 
 def test_what_failed_and_what_was_stopped_is_said(make: Make) -> None:
