@@ -56,7 +56,9 @@ def _body(arguments: argparse.Namespace, command: Sequence[str]) -> int:
                           remedy="Name the interpreter of the peers' environment")  # fmt: skip
     session = import_module("benchmarks.session")  # of the checkout, which has what setup.cfg does not install
     with interrupt_on_signals():  # so that what is being measured is ended as well
-        session.measure_parts(parts, peers, arguments.peers_python, rounds, arguments.out, command, quick=arguments.quick)
+        session.measure_parts(
+            parts, peers, arguments.peers_python, rounds, arguments.out, command, quick=arguments.quick
+        )
     return EXIT_DONE
 
 

@@ -98,6 +98,7 @@ class Ranks:
         with hold_signals():
             import torch
             import torch.distributed as dist
+
             # Before there is a group: the functions in it take the group that there is when they are imported for a
             # default, and would keep it, with its threads, to the end of the process; see `Ending`.
             import torch.distributed.nn.functional
