@@ -162,8 +162,8 @@ def results_page(results: Results) -> str:
         f"- {versions}",
         "",
         f"Ways take turns, A B A B, after a round that warms up; rounds that count: {results.rounds}. Ratios are "
-        "medians over the rounds, of the first line to each other one, with the least and the most: above 1 the first line is "
-        "faster. "
+        "medians over the rounds, of the first line to each other one, with the least and the most: above 1 the first "
+        "line is faster. "
         "Peak memory is that of a program, or of all processes of a command together.",
         "",
     ]
