@@ -28,7 +28,7 @@ _LAST_LINES = 3  # of a defect, that may say what it was, with the exception as 
 _MARKS = " ^~\n"  # below the lines of a traceback
 _ERROR = "error: "
 _STANDARD_ERROR = 2
-_STOPPING = "the run was asked to stop, and saves its checkpoint before it ends"
+_STOPPING = "the run was asked to stop, and ends when it has saved what it needs to go on"
 
 
 @dataclass(frozen=True)

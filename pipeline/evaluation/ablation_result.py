@@ -164,9 +164,9 @@ class Ablation:
 
         Nothing, as long as no cell is finished.
         """
-        return (
-            [*self.advice, *self._of_figures(), *self._of_sides(), *self._of_runs(), *self.remarks] if self.done else []
-        )
+        if not self.done:
+            return []
+        return [*self.advice, *self._of_figures(), *self._of_sides(), *self._of_runs(), *self.remarks]
 
     def _of_figures(self) -> Iterator[str]:
         yield (

@@ -100,7 +100,7 @@ sys.exit(3)
         assert listener.run(python(code)) == Ended(3, f"{sent}")
     sender.join()
     assert (tmp_path / "got").read_text() == received and listener.asked == sent
-    assert capfd.readouterr().err.count(f"{sent}: the run was asked to stop, and saves its checkpoint") == times - 1
+    assert capfd.readouterr().err.count(f"{sent}: the run was asked to stop, and ends when it has saved") == times - 1
     assert signal.getsignal(getattr(signal, sent)) == before
     signal.signal(signal.SIGHUP, first)
 
