@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -103,11 +104,16 @@ class Ending:
         return None
 
     def _leave(self) -> None:
-        """Break the connections, which the others notice at once."""
+        """Break the connections, which the others notice at once, and end the threads that served them.
+
+        They end with the last that holds the group. One that is left when the interpreter ends, and waits for it to let
+        go of a tensor, aborts the process: its work is done, but torchrun sees it fail.
+        """
         import torch.distributed as dist
 
         if dist.is_initialized():
             dist.destroy_process_group()
+            gc.collect()  # of a network that averaged its gradients in it
 
     def _part(self) -> None:
         """Go, the first process last: it keeps the store, where torchrun does not, and the others may still look at it.

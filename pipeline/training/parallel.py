@@ -99,6 +99,10 @@ class Ranks:
             import torch
             import torch.distributed as dist
 
+            # Before there is a group: the functions in it take the group that there is when they are imported for a
+            # default, and would keep it, with its threads, to the end of the process; see `Ending`.
+            import torch.distributed.nn.functional
+
         try:
             store, _, _ = next(iter(dist.rendezvous("env://", timeout=_UNTIL_ALL_ARE_HERE)))
         except RuntimeError as error:

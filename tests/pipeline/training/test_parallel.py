@@ -172,6 +172,46 @@ def test_checkpoints_are_those_of_the_bare_network_and_written_once(
     assert sorted(path.name for path in (folder / "whole").iterdir()) == ["best.pt", "last.previous.pt", "last.pt"]
 
 
+PARTING = """
+import sys
+from pathlib import Path
+from pipeline.training.parallel import Ranks
+
+ranks = Ranks.from_environment()
+
+def work():
+    import torch  # not before the processes are together, as in bin/run_pipeline
+    network = torch.nn.Linear(2, 1)
+    parallel = ranks.parallel(network, torch.device("cpu"))
+    parallel.circle = [parallel]  # freed by the garbage collector alone
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    parallel(torch.ones(3, 2)).mean().backward()
+    optimizer.step()
+    ranks.wait()
+    return [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+
+with ranks.together():
+    inside = work()
+after = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+print(any("gloo" in name for name in inside), [name for name in after if "gloo" in name])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's list of threads")
+def test_no_thread_of_the_connections_outlives_them() -> None:
+    """One that waits for the interpreter when that ends would abort the process."""
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PARTING], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=120) for process in processes]
+    assert [out for out, _ in said] == ["True []\n"] * 2, said
+
+
 @pytest.mark.parametrize("size", [1, 2, 5, 8])
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_shares_make_up_the_batch(size: int, count: int) -> None:
