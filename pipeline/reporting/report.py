@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from pipeline.evaluation.bootstrap import FEW_PATIENTS
 from pipeline.reporting import colours
 from pipeline.reporting.ceiling_table import ceiling_rows, ceiling_sentence
 from pipeline.reporting.confusion_table import confusion_rows, confusion_sentence
@@ -34,7 +35,6 @@ __all__ = ["MOST_MASKS", "render_report"]
 
 MOST_MASKS = 16  # classes whose masks are shown; the folder of the plots has all
 _OPEN_PATIENTS = 12  # up to here the table of patients is not folded away
-_FEW_PATIENTS = 10  # below this a percentile interval tends to come out too narrow
 _IMAGE_DPI = 110
 _IMAGE_QUALITY = 88
 _CHARTS = {"dice": dice_figure, "loss": loss_figure, "patients": distribution_figure}
@@ -121,7 +121,7 @@ def _trust(summary: Mapping[str, Any]) -> str:
     drawn, patients = summary["bootstrap"], summary["n_patients"]
     if patients < 2:
         return f"{plural(patients, 'patient')}: no interval, for it takes two."
-    few = f" With {patients} it is rough, and tends to come out too narrow." if patients < _FEW_PATIENTS else ""
+    few = f" With {patients} it is rough, and tends to come out too narrow." if patients < FEW_PATIENTS else ""
     return (
         f"The {100 * drawn['confidence']:g} % interval is a percentile bootstrap: {count(drawn['resamples'])} times, "
         f"whole patients were drawn anew, for slices and scans of one patient resemble each other.{few}"

@@ -63,7 +63,8 @@ def clone(tmp_path: Path) -> Path:
 
 def run(step: Step, folder: Path) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    variables = {**os.environ, "PATH": path, "SLICEWISE_NO_SETUP": "1", "OMP_NUM_THREADS": "1"}
+    variables = {**os.environ, "PATH": path, "SLICEWISE_NO_SETUP": "1", "OMP_NUM_THREADS": "1",
+                 "COLUMNS": "100"}  # fmt: skip
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", f"exec 2>&1\n{step.commands}"],
         cwd=folder, env=variables, stdout=subprocess.PIPE, text=True, timeout=600, check=False,
