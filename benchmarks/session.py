@@ -20,7 +20,8 @@ from benchmarks.peers_found import DEFAULT_PYTHON, NAMES, Peers, find_peers
 from benchmarks.tables import limits_text, markdown, plain, terminal
 from benchmarks.workers import ROOT, Unmeasured, Worker
 from pipeline.errors import RunError
-from pipeline.runs import git_commit, own_version, write_json, write_text
+from pipeline.provenance import git_commit, own_version
+from pipeline.runs import write_json, write_text
 
 _PACKAGES = ("torch", "monai", "numpy", "nibabel", "scikit-image", "scipy")
 _SMALL = "With --quick: small and few, to see that all works. The figures say little."

@@ -152,8 +152,8 @@ def _page(comparison: Comparison, stored: Sequence[Stored], command: Sequence[st
     """The page, with the pictures of what got worse."""
     from pipeline.commands.compared_files import is_synthetic, open_shelf, picture_of
     from pipeline.progress import stage
+    from pipeline.provenance import own_version
     from pipeline.reporting.comparison import ComparisonContent, render_comparison
-    from pipeline.runs import own_version
 
     shelves = [open_shelf(one) for one in stored]
     number = sum(len(pair.regressions) for pair in comparison.pairs)

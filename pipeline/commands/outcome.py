@@ -24,13 +24,14 @@ from pipeline.evaluation.ceiling import Ceiling
 from pipeline.inference.choosing import rules_of
 from pipeline.inference.writing import mask_path
 from pipeline.progress import stage
+from pipeline.provenance import provenance
 from pipeline.reporting.content import FoldContent, ReportContent
 from pipeline.reporting.examples import choose_cases, load_example
 from pipeline.reporting.plots import save_plots
 from pipeline.reporting.report import render_report
 from pipeline.reporting.stack import Gallery
 from pipeline.reporting.tracking.trackers import NO_TRACKERS, Trackers
-from pipeline.runs import provenance, write_json, write_text
+from pipeline.runs import write_json, write_text
 from pipeline.terminal import painter
 from pipeline.training.augment_cost import per_sample_cost
 

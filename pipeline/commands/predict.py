@@ -131,7 +131,8 @@ def _write_provenance(
     arguments: argparse.Namespace, command: Sequence[str], job: Job, outcome: Outcome, started: float
 ) -> None:
     from pipeline.commands.prediction import model_provenance
-    from pipeline.runs import provenance, write_json
+    from pipeline.provenance import provenance
+    from pipeline.runs import write_json
 
     dataset = {
         "images": str(arguments.images.resolve()), "cases": len(job.images.cases) + len(job.images.failed),

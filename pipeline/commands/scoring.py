@@ -19,7 +19,8 @@ from pipeline.evaluation.pairing import Pairs
 from pipeline.evaluation.ranking import rank_correlations, ranking_lines
 from pipeline.evaluation.scoring import Failure, Score, same_classes, score_pairs
 from pipeline.progress import stage
-from pipeline.runs import provenance, write_json, write_text
+from pipeline.provenance import provenance
+from pipeline.runs import write_json, write_text
 from pipeline.terminal import painter, result, tell
 
 __all__ = ["Scoring", "clear_results", "prepare_results", "say_unpaired", "score_and_write"]

@@ -18,6 +18,7 @@ from pipeline.data.caching.prepared import sample_of
 from pipeline.data.cases import Case, scan_key
 from pipeline.evaluation import aggregation
 from pipeline.evaluation.confusion import CaseCounts, count_slices
+from pipeline.evaluation.means import group_means
 from pipeline.evaluation.surfaces import surface_figures
 from pipeline.inference.original_grid import highest, mean_of_views, most_probable
 from pipeline.networks.apply import chunks
@@ -115,7 +116,7 @@ def resampling_ceiling(
     rows = [summary["levels"]["scan"]["classes"][name] for name in classes]
     return Ceiling(
         dice=np.array([np.nan if row["dice"]["mean"] is None else row["dice"]["mean"] for row in rows]),
-        hd95=_means(np.array(distances)),
+        hd95=group_means(np.array(distances), np.zeros(len(cases), dtype=np.intp), 1)[0],
         missed=np.array([row["missed"] for row in rows]),
         scans=summary["n_scans"],
         cases=len(cases),
@@ -142,10 +143,3 @@ def _there_and_back(chains: Sequence[PrepareChain], case: Case, classes: int) ->
 def _hot(label: torch.Tensor, classes: int) -> torch.Tensor:
     """(S, K, H, W) float32 of a label (S, H, W)."""
     return one_hot(label.long(), classes).movedim(-1, 1).float()
-
-
-def _means(table: np.ndarray) -> np.ndarray:
-    """Means of the columns of (N, K) without what is NaN; NaN where nothing is left."""
-    known = ~np.isnan(table)
-    number = known.sum(axis=0)
-    return np.where(number, np.where(known, table, 0).sum(axis=0) / np.maximum(1, number), np.nan)

@@ -12,10 +12,10 @@ import jinja2
 from pipeline.evaluation.ablation import SIDES, VariantFigures
 from pipeline.evaluation.ablation_result import DONE, Ablation, CellOutcome
 from pipeline.evaluation.wording import signed, signed_interval
+from pipeline.provenance import own_version
 from pipeline.reporting.ablation_files import cost_table
 from pipeline.reporting.content import PHANTOM
 from pipeline.reporting.wording import count, duration, gibibytes, interval, rate, shortened
-from pipeline.runs import own_version
 
 __all__ = ["ablation_page"]
 

@@ -143,7 +143,7 @@ class ReportContent:
     config_text
         The resolved config, YAML.
     provenance
-        As `pipeline.runs.provenance` gives it.
+        As `pipeline.provenance.provenance` gives it.
     repeat
         The command that repeats the run.
     ceiling

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 import re
 import shlex
@@ -13,7 +12,6 @@ from typing import Any
 import jinja2
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
 from pipeline.evaluation.bootstrap import FEW_PATIENTS
 from pipeline.reporting import colours
@@ -27,7 +25,7 @@ from pipeline.reporting.overlays import mask_figure, overlay_figure
 from pipeline.reporting.page_scripts import digest, scripts, stacks_json
 from pipeline.reporting.plots import dice_figure, extent
 from pipeline.reporting.rows import class_rows, dataset_rows, fold_rows, side_table, unit_table
-from pipeline.reporting.sheets import png, svg
+from pipeline.reporting.sheets import svg, webp
 from pipeline.reporting.volumes import volume_rows
 from pipeline.reporting.wording import NONE, count, duration, flat, gibibytes, plural, rate
 
@@ -138,10 +136,7 @@ def _chart(figure: Figure, name: str) -> str:
 
 def _image(figure: Figure) -> str:
     """Draw a figure as a data URI: WebP, a quarter of the size of PNG."""
-    picture = Image.open(io.BytesIO(png(figure, _IMAGE_DPI)))
-    content = io.BytesIO()
-    picture.convert("RGB").save(content, format="WEBP", quality=_IMAGE_QUALITY, method=6)
-    return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode('ascii')}"
+    return f"data:image/webp;base64,{base64.b64encode(webp(figure, _IMAGE_DPI, _IMAGE_QUALITY)).decode('ascii')}"
 
 
 def _overlays(content: ReportContent) -> list[dict[str, Any]]:

@@ -23,7 +23,8 @@ from matplotlib.textpath import text_to_path
 from pipeline.reporting import colours
 from pipeline.reporting.content import PHANTOM
 
-__all__ = ["DPI", "MARGIN", "NIGHT", "Sheet", "fitted", "in_house_style", "new_sheet", "png", "svg", "text_width"]
+__all__ = ["DPI", "MARGIN", "NIGHT", "Sheet", "fitted", "in_house_style", "new_sheet", "png", "svg", "text_width",
+           "webp"]  # fmt: skip
 
 DPI = 130
 _INCH = 72.0  # points
@@ -193,6 +194,14 @@ def png(figure: Figure, dpi: int = DPI) -> bytes:
     with _style():
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"optimize": True})
+    return content.getvalue()
+
+
+def webp(figure: Figure, dpi: int, quality: int) -> bytes:
+    """Draw a figure as WebP, for a page; of a quality from 1 to 100."""
+    with _style():
+        content = io.BytesIO()
+        figure.savefig(content, format="webp", dpi=dpi, pil_kwargs={"quality": quality, "method": 6})
     return content.getvalue()
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from pipeline.errors import RunError
-from pipeline.runs import own_version, write_bytes
+from pipeline.provenance import own_version
+from pipeline.runs import write_bytes
 
 __all__ = ["FORMAT", "DamagedCheckpoint", "load_checkpoint", "save_checkpoint"]
 

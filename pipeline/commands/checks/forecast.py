@@ -15,7 +15,7 @@ from pipeline.commands.checks.findings import aligned
 from pipeline.config.schema import Settings, parse_budget
 from pipeline.memory import in_words
 from pipeline.networks.apply import Window, slice_logits
-from pipeline.runs import peak_memory_bytes
+from pipeline.provenance import peak_memory_bytes
 from pipeline.training.objective import build_loss
 from pipeline.training.step import OptimizerStep
 

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipeline.runs import own_version
+from pipeline.provenance import own_version
 
 ROOT = Path(__file__).parents[3]
 _LIBRARIES = ("torch", "monai", "numpy", "scipy", "scikit-image", "nibabel")

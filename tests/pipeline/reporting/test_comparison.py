@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,50 +19,9 @@ from pipeline.evaluation.stored import Source, Stored
 from pipeline.reporting.comparison import ComparisonContent, render_comparison
 from pipeline.reporting.content import PHANTOM
 from pipeline.reporting.regressions import Picture
+from tests.pipeline.reporting.pages import Page
 
-VOID = {"meta", "img", "br"}
 CLASSES = ("background", "bone", "<script>alert(1)</script>")
-
-
-class Page(HTMLParser):
-    """The tags, words and tables of a page; refuses tags that do not close."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.words: list[tuple[str, str]] = []
-        self.tables: list[list[list[str]]] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_startendtag(tag, attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in {"td", "th"}:
-            self.tables[-1][-1].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if data.strip() and "style" not in self.open:
-            self.words.append((self.open[-1], " ".join(data.split())))
-            if {"td", "th"} & set(self.open):
-                self.tables[-1][-1][-1] += f" {data.strip()}"
-
-    @property
-    def text(self) -> str:
-        return " ".join(word for _, word in self.words)
 
 
 def stored(name: str, seed: int, patients: int = 7, better: float = 0.0) -> Stored:

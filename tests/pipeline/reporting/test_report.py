@@ -5,7 +5,6 @@ import math
 import re
 from collections.abc import Callable
 from hashlib import sha256
-from html.parser import HTMLParser
 from io import BytesIO
 
 import numpy as np
@@ -16,50 +15,9 @@ from pipeline.reporting.content import PHANTOM, ReportContent
 from pipeline.reporting.gallery import MOST_BYTES
 from pipeline.reporting.report import MOST_MASKS, render_report
 from pipeline.reporting.stack import Gallery, Stack
+from tests.pipeline.reporting.pages import Page
 
 Make = Callable[..., ReportContent]
-VOID = {"meta", "img", "br", "link", "input", "hr"}
-
-
-class Page(HTMLParser):
-    """What a page says and loads; refuses tags that do not close."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[tuple[str, str]] = []
-        self.tables: list[list[list[str]]] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "table":
-            self.tables.append([])
-        if tag == "tr":
-            self.tables[-1].append([])
-        if tag in {"td", "th"}:
-            self.tables[-1][-1].append("")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if data.strip() and not {"style", "script"} & set(self.open):
-            self.words.append((self.open[-1], " ".join(data.split())))
-            if {"td", "th"} & set(self.open):
-                self.tables[-1][-1][-1] += f" {data.strip()}"
-
-    @property
-    def text(self) -> str:
-        return " ".join(word for _, word in self.words)
 
 
 @pytest.fixture(scope="module")

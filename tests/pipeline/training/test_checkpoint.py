@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pipeline.errors import RunError
-from pipeline.runs import own_version
+from pipeline.provenance import own_version
 from pipeline.training.checkpoint import FORMAT, DamagedCheckpoint, load_checkpoint, save_checkpoint
 
 STATE: dict[str, Any] = {
