@@ -61,7 +61,7 @@ class Release:
         Bytes between two times.
     """
 
-    def __init__(self, every: int = 2**25) -> None:
+    def __init__(self, every: int = 2**27) -> None:
         self.every = every
         self._since = 0
 

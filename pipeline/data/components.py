@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import cc3d
@@ -13,19 +14,29 @@ __all__ = ["bounds", "component_counts", "component_sizes", "components"]
 def component_sizes(mask: np.ndarray, classes: int) -> tuple[np.ndarray, ...]:
     """The voxels of each connected part of each class, falling; of the background none are counted."""
     sizes = [np.zeros(0, dtype=np.int64)] * classes
-    if mask.flags.f_contiguous:  # as files are read: the axes turned round cost nothing, and change no size
-        mask = mask.T
-    for index in range(1, classes):
-        box = bounds(mask == index)
-        if box is not None:
-            counts = np.bincount(components(mask[box] == index).ravel())[1:]
-            sizes[index] = np.sort(counts)[::-1]
+    for index, inside in _classes_in_boxes(mask, classes):
+        counts = np.bincount(components(inside).ravel())[1:]
+        sizes[index] = np.sort(counts)[::-1]
     return tuple(sizes)
 
 
 def component_counts(mask: np.ndarray, classes: int) -> np.ndarray:
     """(K,) in how many connected parts each class lies; 0 for the background."""
-    return np.array([len(sizes) for sizes in component_sizes(mask, classes)])
+    counts = np.zeros(classes, dtype=np.int64)
+    for index, inside in _classes_in_boxes(mask, classes):
+        counts[index] = components(inside).max()
+    return counts
+
+
+def _classes_in_boxes(mask: np.ndarray, classes: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Each class that there is but the background, and where it is within its bounds."""
+    if mask.flags.f_contiguous:  # as files are read: the axes turned round cost nothing, and change no part
+        mask = mask.T
+    for index in range(1, classes):
+        inside = mask == index
+        box = bounds(inside)
+        if box is not None:
+            yield index, inside[box]
 
 
 def components(inside: np.ndarray, *, faces: bool = False) -> np.ndarray:

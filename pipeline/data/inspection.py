@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from pipeline.config.load import Config
 from pipeline.config.schema import PLANES
@@ -24,6 +25,7 @@ from transforms.nifti import NiftiFile, ReadOptions, read_label, read_nifti
 from transforms.planes import axis_of_ras, orientation_of, plane_of
 
 _MOST_THREADS = 8
+_DIGEST_BYTES = 16
 _WORKING = 20  # bytes a voxel that reading and checking take at their peak, measured
 
 
@@ -50,7 +52,9 @@ def knows_spacing(config: Config) -> bool:
     return data.spacing_mm is not None or not (undocumented or data.ignore_affine)
 
 
-def examine_cases(config: Config, cases: Sequence[Case], progress: Callable[[], None] = lambda: None) -> Examination:
+def examine_cases(
+    config: Config, cases: Sequence[Case], progress: Callable[[], None] = lambda: None, known: Sequence[CaseFacts] = ()
+) -> Examination:
     """Read and check every file of `cases`; a fault in one keeps no other from being read.
 
     Parameters
@@ -61,6 +65,8 @@ def examine_cases(config: Config, cases: Sequence[Case], progress: Callable[[], 
         Cases with labels.
     progress
         Called after each case.
+    known
+        Of other cases, which are not read, but looked at where all are looked at together.
     """
 
     def one(case: Case) -> CaseFacts | Fault:
@@ -72,11 +78,13 @@ def examine_cases(config: Config, cases: Sequence[Case], progress: Callable[[], 
             progress()
 
     needed = _WORKING * largest_voxels(cases, config.settings.data.max_voxels)
-    with ThreadPoolExecutor(thread_count(needed, _MOST_THREADS)) as pool:
+    # Each case has a core already: products of small matrices that take all cores keep them from one another.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(thread_count(needed, _MOST_THREADS)) as pool:
         results = list(pool.map(one, cases))
     facts = tuple(result for result in results if isinstance(result, CaseFacts))
     faults = [fault for result in results if isinstance(result, Fault) for fault in getattr(result, "faults", [result])]
-    together = (*_nameless_patients(config, facts), *_unknown_planes(config, facts), *_several_axes(config, facts))
+    every = (*known, *facts)
+    together = (*_nameless_patients(config, every), *_unknown_planes(config, every), *_several_axes(config, every))
     return Examination(facts, (*faults, *together))
 
 
@@ -147,24 +155,20 @@ def _inspect(config: Config, case: Case, options: ReadOptions) -> CaseFacts:
         error.add_note(f"while case {case.id} was read: {', '.join(map(str, case.images))} and {case.label}")
         raise
     classes, tolerance = len(config.settings.data.classes), config.settings.data.affine_tolerance
-    values, counts = np.unique(label.array, return_counts=True)
     others = [("channel", channel) for channel in images[1:] if channel.path != images[0].path] + [("label", label)]
     raise_all([
         *(fault for name, file in others for fault in _grid_faults(name, file, images[0], tolerance, options)),
-        *_value_faults(case, values, classes),
+        *_value_faults(case, label.array, classes),
         *_thin_slices(images[0], options),
     ])  # fmt: skip
-    voxels = np.zeros(classes, dtype=np.int64)
-    voxels[values] = counts
-    plane = plane_of(images[0], options)
-    stack = plane.cut(label.array)
-    present = np.array([int((stack == index).any(axis=(1, 2)).sum()) for index in range(classes)])
     arrays = [image.array for image in images]
+    plane = plane_of(images[0], options)
+    counts = _class_counts(plane.cut(label.array), classes)
     return CaseFacts(
-        case.id, arrays[0].shape, images[0].spacing_mm, orientation_of(images[0], options), plane.axis, len(stack),
+        case.id, arrays[0].shape, images[0].spacing_mm, orientation_of(images[0], options), plane.axis, len(counts),
         low=min(float(array.min()) for array in arrays), high=max(float(array.max()) for array in arrays),
-        mean=float(np.mean([array.mean(dtype=np.float64) for array in arrays])), voxels=voxels, slices_with=present,
-        parts=component_counts(label.array, classes),
+        mean=float(np.mean([array.mean(dtype=np.float64) for array in arrays])),
+        voxels=counts.sum(axis=0), slices_with=(counts > 0).sum(axis=0), parts=component_counts(label.array, classes),
         digest=_digest(*arrays), label_digest=_digest(label.array), thumbnail=thumbnail(arrays[0]),
         zeroed=sum({image.path: image.zeroed for image in images}.values()),
     )  # fmt: skip
@@ -230,10 +234,16 @@ def _grid_faults(
     return []
 
 
-def _value_faults(case: Case, values: np.ndarray, classes: int) -> list[DataError]:
-    outside = values[values >= classes]
-    if not outside.size:
+def _class_counts(stack: np.ndarray, classes: int) -> np.ndarray:
+    """(S, K) how many voxels of each class each slice has, of a label (S, H, W) without other values."""
+    return np.array([np.bincount(one.ravel(order="K"), minlength=classes) for one in stack])
+
+
+def _value_faults(case: Case, label: np.ndarray, classes: int) -> list[DataError]:
+    if int(label.max()) < classes:
         return []
+    values = np.unique(label)
+    outside = values[values >= classes]
     few = outside.size <= 8
     shown = (
         ", ".join(str(value) for value in outside) if few else f"{outside[0]} to {outside[-1]} ({outside.size} values)"
@@ -246,11 +256,12 @@ def _value_faults(case: Case, values: np.ndarray, classes: int) -> list[DataErro
 
 
 def _digest(*channels: np.ndarray) -> bytes:
-    found = hashlib.blake2b(digest_size=16)
+    """Of the voxels in the order of a file, in which they lie in memory already."""
+    found = hashlib.sha256()
     for array in channels:
         found.update(f"{array.dtype.kind} {array.shape}".encode())
-        found.update(np.ascontiguousarray(array).data)
-    return found.digest()
+        found.update(np.asfortranarray(array).T.data)
+    return found.digest()[:_DIGEST_BYTES]
 
 
 def _affine_text(affine: np.ndarray) -> str:

@@ -13,7 +13,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -70,13 +70,12 @@ def take_facts(
     seen = [files_seen(case) for case in cases]
     known = load_facts(path, say)
     facts = {case.id: known[files] for case, files in zip(cases, seen, strict=True) if files in known}
-    fresh = _to_read(cases, facts)
-    examination = examine_cases(config, fresh, progress)
-    for _ in range(len(cases) - len(fresh)):
+    for _ in facts:
         progress()
-    changed = [fact for fact in examination.facts if fact.case not in facts]
+    unknown = [case for case in cases if case.id not in facts]
+    examination = examine_cases(config, unknown, progress, tuple(facts.values()))
     facts |= {fact.case: fact for fact in examination.facts}
-    if changed:
+    if examination.facts:
         others = {files: fact for files, fact in known.items() if files[0] not in facts}
         now = [(files, facts[files[0]]) for files in seen if files and files[0] in facts]
         _remember(path, others | {files: fact for files, fact in now if not is_racy(files, before)}, say)
@@ -109,20 +108,6 @@ def is_racy(seen: Seen, read_at_ns: int) -> bool:
     """Whether any of the files was changed so shortly before it was read that its times do not tell."""
     times = [int(text) for file in seen[1:] for text in file.split(" ", 3)[1:3]]
     return not times or max(times) > read_at_ns - _RACY_NS
-
-
-def _to_read(cases: Sequence[Case], known: Mapping[str, CaseFacts]) -> list[Case]:
-    """The cases that are not known, and one of each kind of the others: some checks look at all kinds together."""
-    kinds: set[tuple[object, ...]] = set()
-    fresh = []
-    for case in cases:
-        fact = known.get(case.id)
-        kind = None if fact is None else (len(fact.shape), fact.axis, fact.orientation, case.channels)
-        if kind is None or kind not in kinds:
-            fresh.append(case)
-        if kind is not None:
-            kinds.add(kind)
-    return fresh
 
 
 def load_facts(path: Path, say: Callable[[str], None] = lambda line: None) -> Known:

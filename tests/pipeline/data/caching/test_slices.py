@@ -156,6 +156,7 @@ def test_slices_without_an_order_are_refused_where_it_matters(make_case: MakeCas
         (torch.zeros(1, 4, 3), torch.zeros(1, 4, 4), r"\(1, 4, 3\) and a label \(1, 4, 4\)", "images"),
         (torch.zeros(4, 3), torch.zeros(4, 3), r"\(4, 3\)", "images"),
         (torch.full((1, 2, 2), torch.nan), torch.zeros(1, 2, 2), "not finite", "images"),
+        (torch.tensor([[[torch.inf, -torch.inf]]]), torch.zeros(1, 1, 2), "not finite", "images"),
         (torch.zeros(1, 2, 2), torch.tensor([[[0, 0.5], [1, 2]]]), "not all of them whole", "labels"),
         (torch.zeros(1, 2, 2), torch.tensor([[[0, 1.0], [1, 3]]]), "0 to 3; classes are 0 to 2", "labels"),
         (torch.zeros(1, 2, 2), torch.tensor([[[0, -1], [1, 2]]]), "from -1 to 2", "labels"),
@@ -168,6 +169,13 @@ def test_samples_that_are_no_slices_name_their_file(
     with pytest.raises(DataError, match=message) as fault:
         SliceBank([make_case("ok"), make_case("bad")], [marked(0), {"image": image, "label": label}], 3)
     assert fault.value.where == f"{at}/bad.nii.gz"
+
+
+def test_voxels_whose_sum_is_too_large_are_finite(make_case: MakeCase) -> None:
+    image = torch.full((1, 2, 2), 3e38)
+    assert not image.sum().isfinite()
+    bank = SliceBank([make_case("a")], [{"image": image, "label": torch.zeros(1, 2, 2)}], 2)
+    assert torch.equal(bank.batch(np.array([0]))["image"], image[None])
 
 
 def test_channels_lie_within_their_neighbour(make_case: MakeCase) -> None:
