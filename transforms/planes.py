@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -139,5 +140,12 @@ def _believed(options: ReadOptions) -> bool:
 
 def _towards_ras(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[bool, ...]]:
     """For each axis of RAS the file's axis that is closest to it, and whether that runs the other way."""
+    return _directions(*affine[:3, :3].ravel().tolist())
+
+
+@lru_cache(maxsize=1024)  # asked several times of each file, and files of one scanner lie alike
+def _directions(*matrix: float) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(matrix, (3, 3))
     found = {int(ras): (axis, sign < 0) for axis, (ras, sign) in enumerate(io_orientation(affine))}
     return tuple(found[ras][0] for ras in range(3)), tuple(bool(found[ras][1]) for ras in range(3))

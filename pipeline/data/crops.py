@@ -34,8 +34,8 @@ def crop_faults(
     cases
         With labels.
     facts
-        By case id. What a chain keeps of a file depends on its size, spacing and orientation alone, unless it crops to
-        the foreground, as a plugin may: such a grid that is kept whole is tried once.
+        By case id. What a chain keeps of a file depends on the size of its slices, its spacing and orientation alone,
+        unless it crops to the foreground, as a plugin may: such a grid that is kept whole is tried once.
     options
         How files are read.
     prepared
@@ -46,7 +46,7 @@ def crop_faults(
     faults = []
     for number, case in enumerate(cases):
         fact = facts[case.id]
-        grid = (fact.shape, fact.spacing_mm, fact.orientation, fact.axis)
+        grid = (fact.plane, fact.spacing_mm, fact.orientation, fact.axis)
         if case.label is None or (grid in whole and not by_content):
             continue
         image = prepared(number)

@@ -62,3 +62,8 @@ class CaseFacts:
     def flat(self) -> bool:
         """Whether it is a single slice: of two axes, or cut along one of length 1."""
         return self.slices == 1
+
+    @property
+    def plane(self) -> tuple[int, ...]:
+        """Height and width of a slice in the file."""
+        return tuple(side for axis, side in enumerate(self.shape) if axis != self.axis)

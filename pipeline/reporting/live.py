@@ -8,8 +8,6 @@ from typing import Any
 
 from pipeline.pacing import Allowance
 from pipeline.reporting.content import TrainingContent
-from pipeline.reporting.curves import training_figure
-from pipeline.reporting.sheets import png
 from pipeline.runs import write_bytes
 
 __all__ = ["LiveCurves"]
@@ -58,7 +56,16 @@ class LiveCurves:
         try:
             with self._allowance.spending():
                 self.path.parent.mkdir(exist_ok=True)
-                write_bytes(self.path, png(training_figure(content)))
+                write_bytes(self.path, drawn(content))
         except Exception as error:  # whatever it is, a plot is not worth a training
             self._failed = True
             self._say(f"warning: the curves cannot be drawn while it trains ({type(error).__name__}: {error})")
+
+
+def drawn(content: TrainingContent) -> bytes:
+    """The curves as PNG."""
+    # Matplotlib takes a while to import: no first step waits for a drawing.
+    from pipeline.reporting.curves import training_figure
+    from pipeline.reporting.sheets import png
+
+    return png(training_figure(content))

@@ -36,7 +36,7 @@ def working_bytes(facts: Iterable[CaseFacts], prepared_shape_of: Callable[[CaseF
     largest = 0
     for fact in facts:
         channels, height, width = prepared_shape_of(fact)
-        largest = max(largest, fact.slices * channels * max(height * width, math.prod(_plane(fact))))
+        largest = max(largest, fact.slices * channels * max(height * width, math.prod(fact.plane)))
     return _WORKING * largest
 
 
@@ -66,24 +66,19 @@ def estimated_shapes(
     for size, _ in counts.most_common(_TRIED):
         case = next(case for case in cases if _size(facts[case.id]) == size)
         tried[size] = shape = prepare(case)
-        growth = max(growth, math.prod(shape[1:]) / math.prod(_plane(facts[case.id])))
+        growth = max(growth, math.prod(shape[1:]) / math.prod(facts[case.id].plane))
     common = next(iter(tried.values()))
     alike = len(tried) > 1 and len(set(tried.values())) == 1
 
     def shape_of(fact: CaseFacts) -> PlaneShape:
         if alike or _size(fact) in tried:
             return tried.get(_size(fact), common)
-        height, width = _plane(fact)
+        height, width = fact.plane
         return common[0], math.ceil(height * math.sqrt(growth)), math.ceil(width * math.sqrt(growth))
 
     return shape_of
 
 
-def _plane(fact: CaseFacts) -> tuple[int, ...]:
-    """Height and width of a slice in the file."""
-    return tuple(side for axis, side in enumerate(fact.shape) if axis != fact.axis)
-
-
 def _size(fact: CaseFacts) -> object:
     """What a prepared slice's size follows from, unless the chain looks at the voxels."""
-    return _plane(fact), fact.axis, tuple(round(value, 3) for value in fact.spacing_mm)
+    return fact.plane, fact.axis, tuple(round(value, 3) for value in fact.spacing_mm)

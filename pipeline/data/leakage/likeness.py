@@ -88,14 +88,15 @@ def compare(
 
 def _ways(one: np.ndarray, other: np.ndarray, orientations: Iterable[Orientation]) -> Iterator[Likeness]:
     block = _block(other, other.shape)
+    shown = _shown(block)
     for orientation in orientations:
         for sign in (1, -1):
             turned = Orientation(orientation.axes, tuple(sign * value for value in orientation.signs))
             moved = turned.apply(one)
-            yield _lay(_block(moved, moved.shape), block, turned, resampled=False)
+            yield _lay(_block(moved, moved.shape), block, shown, turned, resampled=False)
             ratios = [length / wanted for length, wanted in zip(moved.shape, other.shape, strict=True)]
             if moved.shape != other.shape and max(abs(ratio - 1) for ratio in ratios) <= _RESAMPLED:
-                yield _lay(_block(moved, other.shape), block, turned, resampled=True)
+                yield _lay(_block(moved, other.shape), block, shown, turned, resampled=True)
 
 
 def _block(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -112,8 +113,15 @@ def _block(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return affine_transform(array.astype(np.float32), ratios, offset, tuple(lengths), order=1, mode="nearest")
 
 
-def _lay(moved: np.ndarray, block: np.ndarray, orientation: Orientation, *, resampled: bool) -> Likeness:
-    start = _best_start(*(limited(fine_structure(array))[0] for array in (moved, block)))
+def _shown(block: np.ndarray) -> np.ndarray:
+    return limited(fine_structure(block))[0]
+
+
+def _lay(
+    moved: np.ndarray, block: np.ndarray, shown: np.ndarray, orientation: Orientation, *, resampled: bool
+) -> Likeness:
+    """Lay a block over another, whose fine structure is given, where the two fit best."""
+    start = _best_start(_shown(moved), shown)
     lengths = list(zip(moved.shape, block.shape, start, strict=True))
     own = moved[tuple(slice(max(0, -at), wanted - at) for _, wanted, at in lengths)]
     rest = block[tuple(slice(max(0, at), length + at) for length, _, at in lengths)]

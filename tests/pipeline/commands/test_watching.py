@@ -17,7 +17,7 @@ from pipeline.commands.checks.sections import check_config
 from pipeline.commands.run_pipeline import main
 from pipeline.pacing import Allowance
 from pipeline.reporting import live
-from pipeline.reporting.sheets import png
+from pipeline.reporting.live import drawn
 from pipeline.reporting.tracking import choice
 from pipeline.reporting.tracking.figures import epoch_figures, final_figures
 from pipeline.training.checkpoint import load_checkpoint
@@ -63,15 +63,15 @@ def test_a_run_that_draws_and_tells_after_every_epoch_ends_in_the_same_bits(
     start: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("tensorboard", reason=NEEDED)
-    drawn: list[Any] = []
+    pictures: list[Any] = []
     with monkeypatch.context() as never:
         never.setattr(Allowance, "is_due", False)
         assert start(tmp_path / "plain") == 0
     with monkeypatch.context() as always:
         always.setattr(Allowance, "is_due", True)
-        always.setattr(live, "png", lambda figure: drawn.append(figure) or png(figure))  # type: ignore[func-returns-value]
+        always.setattr(live, "drawn", lambda content: pictures.append(content) or drawn(content))  # type: ignore[func-returns-value]
         assert start(tmp_path / "shown", report__tracker="tensorboard") == 0
-    assert len(drawn) == 4, "after each of three epochs, and at the end"
+    assert len(pictures) == 4, "after each of three epochs, and at the end"
     plain, shown = weights(tmp_path / "plain"), weights(tmp_path / "shown")
     assert all(torch.equal(plain[name], shown[name]) for name in plain)
     told = scalars(tmp_path / "shown/tensorboard")

@@ -16,6 +16,7 @@ from pipeline.pacing import Allowance
 from pipeline.reporting import live
 from pipeline.reporting.curves import loss_figure, training_figure
 from pipeline.reporting.live import LiveCurves
+from pipeline.reporting.sheets import png
 
 CLASSES = ("background", "bone", "rectum")
 
@@ -73,7 +74,7 @@ def test_the_last_drawing_is_that_of_the_report(
     drawing, _ = curves
     drawing.end(content.history, content.best_epoch)
     kept = drawing.path.read_bytes()
-    assert kept == live.png(loss_figure(content))
+    assert kept == png(loss_figure(content))
 
 
 def test_a_training_that_goes_on_says_so(make_content: Callable[..., Any]) -> None:
@@ -96,7 +97,7 @@ def test_a_failing_drawing_is_said_once(
         tried.append(content)
         raise ValueError("no such font")
 
-    monkeypatch.setattr(live, "training_figure", fail)
+    monkeypatch.setattr(live, "drawn", fail)
     rows = [make_epoch(1, CLASSES)]
     for _ in range(3):
         drawing.epoch(rows, 1)
