@@ -76,7 +76,9 @@ def tables(setting: Setting, limits: dict[str, Any]) -> list[Table | str]:
         points.append(_own(data, budget, folder / "own", setting.quick))
         if setting.peers.has("nnunet"):
             try:
-                points.append(_nnunet(data, budget, folder / "nnunet", setting))
+                point, told = _nnunet(data, budget, folder / "nnunet", setting)
+                points.append(point)
+                notes.append(told)
             except Unmeasured as failure:
                 notes.append(failed(f"{NNUNET}, {budget} s", failure))
     if setting.out is not None:
@@ -95,17 +97,21 @@ def _own(data: Path, budget: float, folder: Path, quick: bool) -> Point:
     return _point(OURS, budget, sample.seconds, sample.peak_bytes, folder / "evaluation" / "summary.json")
 
 
-def _nnunet(data: Path, budget: float, folder: Path, setting: Setting) -> Point:
+def _nnunet(data: Path, budget: float, folder: Path, setting: Setting) -> tuple[Point, str]:
+    """What came of it, and where its time went."""
     with Worker(setting.peers.python["nnunet"], "benchmarks.peers.nnunet_train", "fit", root=str(folder),
                 data=str(data), budget_seconds=budget) as worker:  # fmt: skip
         sample = worker()
-    scores, labels = folder / "scores", folder / "labels"
+    found, scores, labels = sample.result, folder / "scores", folder / "labels"
     labels.mkdir()
-    for path in Path(sample.result["predictions"]).glob("*.nii.gz"):
+    for path in Path(found["predictions"]).glob("*.nii.gz"):
         shutil.copy(data / "labels" / path.name, labels)
-    run_command([sys.executable, ROOT / "bin" / "evaluate", "--predictions", sample.result["predictions"], "--labels",
+    run_command([sys.executable, ROOT / "bin" / "evaluate", "--predictions", found["predictions"], "--labels",
                  labels, "--out", scores, "--classes", "background,anterior,posterior"])  # fmt: skip
-    return _point(NNUNET, budget, sample.seconds, sample.peak_bytes, scores / "summary.json")
+    iterations = found["epochs"] * found["iterations_per_epoch"]
+    told = (f"{NNUNET}, {budget} s: prepared after {found['prepared_seconds']:.0f} s, trained after "
+            f"{found['trained_seconds']:.0f} s ({iterations} iterations); then it predicted the fold")  # fmt: skip
+    return _point(NNUNET, budget, sample.seconds, sample.peak_bytes, scores / "summary.json"), told
 
 
 def _point(who: str, budget: float, seconds: float, peak: int, summary: Path) -> Point:
@@ -142,8 +148,17 @@ def plot(points: Sequence[Point]) -> bytes:
         minutes, dice = [one.wall_seconds / 60 for one in own], [one.dice for one in own]
         spread = [[one.dice - one.low for one in own], [one.high - one.dice for one in own]]
         axes.errorbar(minutes, dice, spread, color=colour, marker=mark, capsize=3, label=who)
-        axes.annotate(f"{who}  {dice[-1]:.3f}", (minutes[-1], dice[-1]), (6, 8), textcoords="offset points",
-                      color=colour, ha="right")  # fmt: skip
+        for minute, value in zip(minutes, dice, strict=True):
+            axes.annotate(
+                f"{value:.3f}",
+                (minute, value),
+                (7, 6 if who == OURS else -13),
+                textcoords="offset points",
+                color=colour,
+            )
+    axes.margins(x=0.12)
+    axes.set_xlim(left=0)
+    axes.legend(loc="lower right", frameon=False)
     axes.set_xlabel("wall time in minutes, all included")
     axes.set_ylabel("Dice per scan, mean of the classes")
     axes.set_title("Hippocampus, fold 0: each schedule fitted to its budget", loc="left", fontsize=11)

@@ -8,7 +8,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from pathlib import Path
@@ -126,7 +126,7 @@ def _versions(peers: Peers) -> dict[str, str]:
     own = {"Python": platform.python_version(), "Slicewise": own_version()}
     commit = git_commit(ROOT)
     own |= {"commit": commit} if commit else {}
-    there = {NAMES[peer]: version for peer, version in peers.versions.items()}
+    there = {NAMES[peer]: version for peer, version in peers.versions.items() if peer not in _PACKAGES}
     return own | {name: metadata.version(name) for name in _PACKAGES} | there
 
 
@@ -144,11 +144,11 @@ def write_results(results: Results, out: Path) -> None:
         "parts": {name: [plain(table) for table in tables] for name, tables in results.parts.items()},
     }
     write_json(out / "results.json", json.loads(json.dumps(values)))
-    write_text(out / "RESULTS.md", results_page(results))
+    write_text(out / "RESULTS.md", results_page(results, {path.stem for path in out.glob("*.png")}))
 
 
-def results_page(results: Results) -> str:
-    """The page: the machine, the versions, the command, then a section a part."""
+def results_page(results: Results, plots: Container[str] = ()) -> str:
+    """The page: the machine, the versions, the command, then a section a part, with the plot of those that have one."""
     day = time.strftime("%Y-%m-%d", time.localtime(results.started))
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
     lines = [
@@ -170,4 +170,5 @@ def results_page(results: Results) -> str:
     ]
     for name, tables in results.parts.items():
         lines += [f"## {name}", "", *(markdown(table) for table in tables)]
+        lines += [f"![{name}]({name}.png)", ""] if name in plots else []
     return "\n".join(lines).rstrip() + "\n"

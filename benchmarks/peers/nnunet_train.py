@@ -12,6 +12,7 @@ from benchmarks.peers.nnunet_data import DATASET, plan, preprocess, set_folders,
 from benchmarks.peers.speak import serve
 
 CLASSES = ["background", "anterior", "posterior"]
+_WARM_UP, _PROBED = 2, 4  # iterations
 
 
 def _trainer(fold: str | int) -> Any:
@@ -63,33 +64,36 @@ def fit(root: str, data: str, budget_seconds: float) -> Callable[[], Any]:
         shutil.copy(Path(data) / "splits_final.json", folder / "preprocessed" / DATASET / "splits_final.json")
         preprocess(folder)
         prepared = time.perf_counter() - began
-        epochs = _fitted(max(1.0, budget_seconds - prepared))
+        trainer = _fitted(max(1.0, budget_seconds - prepared))
         trained = time.perf_counter() - began
+        trainer.perform_actual_validation()
         results = Path(next((folder / "results").rglob("validation")))
+        epochs = {"epochs": trainer.num_epochs, "iterations_per_epoch": trainer.num_iterations_per_epoch}
         return {"prepared_seconds": prepared, "trained_seconds": trained, "predictions": str(results), **epochs}
 
     return once
 
 
-def _fitted(seconds: float) -> dict[str, int]:
-    """Train for so long: the pace of the first iterations tells how many there will be, for the learning rate."""
+def _fitted(seconds: float) -> Any:
+    """Train for so long: the pace of a few iterations tells how many there will be, for the learning rate."""
     trainer = _trainer(0)
     trainer.on_train_start()
     trainer.network.train()
     began = time.perf_counter()
-    probe = 3
-    for _ in range(probe):
+    for _ in range(_WARM_UP):
         trainer.train_step(next(trainer.dataloader_train))
-    each = (time.perf_counter() - began) / probe
-    iterations = max(1, int((seconds - (time.perf_counter() - began)) / each))
+    warm = time.perf_counter()
+    for _ in range(_PROBED):
+        trainer.train_step(next(trainer.dataloader_train))
+    now = time.perf_counter()
+    iterations = max(1, int((seconds - (now - began)) / ((now - warm) / _PROBED)))
     trainer.num_val_iterations_per_epoch = 1
     trainer.num_iterations_per_epoch = max(1, min(250, iterations // 20))
     trainer.num_epochs = max(1, iterations // (trainer.num_iterations_per_epoch + 1))
     trainer.optimizer, trainer.lr_scheduler = trainer.configure_optimizers()  # which reads the epochs
     trainer.on_train_start = lambda: None  # it was started
     trainer.run_training()
-    trainer.perform_actual_validation()
-    return {"epochs": trainer.num_epochs, "iterations_per_epoch": trainer.num_iterations_per_epoch}
+    return trainer
 
 
 if __name__ == "__main__":

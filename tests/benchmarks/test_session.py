@@ -36,3 +36,11 @@ def test_every_value_is_kept(tmp_path: Path) -> None:
     assert values["parts"]["train"][0]["rows"][0]["seconds"] == [1.0, 2.0]
     assert values["quick"] is True and values["command"] == ["bin/benchmark", "--out", "a folder"]
     assert (tmp_path / "RESULTS.md").read_text().startswith("# What bin/benchmark measured\n")
+
+
+def test_a_plot_stands_where_its_part_is(tmp_path: Path) -> None:
+    for name in ("leaks.png", "cache.png"):
+        (tmp_path / name).touch()
+    write_results(results(quick=False), tmp_path)
+    page = (tmp_path / "RESULTS.md").read_text()
+    assert "![leaks](leaks.png)" in page and page.count("![") == 1
