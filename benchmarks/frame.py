@@ -214,10 +214,10 @@ class Ways(ExitStack):
                 raise
             self.notes.append(failed(name, failure))
 
-    def command(self, way: tuple[str, str, float], run: Callable[[], Sample]) -> None:
-        """Add a whole command."""
+    def command(self, way: tuple[str, str, float], run: Callable[[], Sample], *, compares: bool = True) -> None:
+        """Add a whole command; `compares` as of a `Way`, and false of those that are this project's own."""
         name, role, units = way
-        self.all.append(Way(name, role, run, units, role != OWN))
+        self.all.append(Way(name, role, run, units, compares and role != OWN))
 
 
 def median_range(values: Sequence[float]) -> tuple[float, float, float]:

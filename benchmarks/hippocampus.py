@@ -85,7 +85,7 @@ _HIPPOCAMPUS = """
 extends: {base}
 name: benchmark
 data: {{root: data}}
-splits: {{kind: holdout, file: null}}
+splits: {{kind: holdout, file: null, test: 0.01}}
 """
 _PHANTOM = """
 extends: {base}
@@ -97,5 +97,5 @@ data:
   labels: labels
   axis: 2
   stand_in: null
-splits: {{kind: holdout}}
+splits: {{kind: holdout, test: 0.01}}
 """

@@ -88,13 +88,15 @@ def find_peers(asked: Sequence[str], python: Path) -> Peers:
         for found, where in (here, sys.executable), (there, str(python)):
             if package in found and peer not in pythons and (peer != "nnunet" or found is there):
                 pythons[peer], versions[peer] = where, found[package]
+    if "nnunet" in versions and there.get("torch") != here.get("torch"):
+        versions["nnunet"] += f" on PyTorch {there.get('torch')}"
     return Peers(pythons, versions, tuple(asked), python)
 
 
 def _versions(python: str) -> dict[str, str]:
     try:
-        done = subprocess.run([python, "-c", _ASK, *_PACKAGES.values()], capture_output=True, text=True, check=True,
-                              env=environment())  # fmt: skip
+        command = [python, "-c", _ASK, *_PACKAGES.values(), "torch"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
         found: dict[str, str] = json.loads(done.stdout)
     except (OSError, subprocess.CalledProcessError, json.JSONDecodeError) as error:
         raise ConfigError("is no Python that runs", where=f"--peers-python {python}",

@@ -1,6 +1,6 @@
 """A folder of volumes to masks: bin/predict as it is typed, beside nnUNetv2_predict and the bare network.
 
-nnU-Net's network has as many multiply-adds a pixel, mirrors nothing, and its command works with as many processes as
+nnU-Net's network has as many multiply-adds a slice, mirrors nothing, and its command works with as many processes as
 there are cores. The bare network sees as many slices of the same shape, in batches of the same size: what is between
 it and bin/predict is starting, reading, preparing, the way back to the image's grid, and writing. Measured on large
 slices of few volumes, and on small slices of many.
@@ -90,7 +90,7 @@ KINDS = (
     Kind("large slices", (4, 1), phantom_volume, (256, 128), 0, CLASSES, [24, 48, 96, 192],
          [*_READ, _RESIZE, *_REST]),  # as configs/hipmri.yaml
     Kind("many small volumes", (60, 8), small_volume, (48, 64), 1, ["background", "anterior", "posterior"],
-         [16, 32, 64, 128], [*_READ, *_REST[:1], _PAD, *_REST[1:]]),  # as configs/hippocampus.yaml
+         [32, 64, 128, 256], [*_READ, *_REST[:1], _PAD, *_REST[1:]]),  # as configs/hippocampus.yaml, but not mirrored
 )  # fmt: skip
 
 
@@ -149,20 +149,20 @@ def _add_nnunet(
     """Make nnU-Net's model and add its command; gives what is to be said of it."""
     if not setting.peers.has("nnunet"):
         return []
-    root, pixels = folder / "nnunet", kind.size[0] * kind.size[1]
+    root = folder / "nnunet"
     own = multiply_adds_of(run, 2 * kind.context + 1, kind.size)
     name = "nnUNetv2_predict, as it is typed"
     try:
         with Worker(setting.peers.python["nnunet"], "benchmarks.peers.nnunet_predict", "model", root=str(root),
-                    data=str(folder), classes=kind.classes, multiply_adds=own, pixels=pixels) as worker:  # fmt: skip
+                    data=str(folder), classes=kind.classes, wanted=own) as worker:  # fmt: skip
             made = worker().result
     except Unmeasured as failure:
         return [failed(name, failure)]
     program = setting.peers.program("nnunet", "nnUNetv2_predict")
     ways.command((name, PEER, slices), lambda: _nnunet(program, root, folder, count))
-    return [f"nnU-Net's network has {figure(made['multiply_adds_a_pixel'] / 1e3)} thousand multiply-adds a pixel "
-            f"(widths {made['features']}, patches of {made['patch'][0]} x {made['patch'][1]}), this project's "
-            f"{figure(own / pixels / 1e3)} thousand; neither was trained, neither mirrors"]  # fmt: skip
+    return [f"nnU-Net's network has {figure(made['multiply_adds'] / 1e6)} million multiply-adds a patch of "
+            f"{made['patch'][0]} x {made['patch'][1]} (widths {made['features']}), this project's "
+            f"{figure(own / 1e6)} million a slice; neither was trained, neither mirrors"]  # fmt: skip
 
 
 def _nnunet(program: Path, root: Path, folder: Path, count: int) -> Sample:

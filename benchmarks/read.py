@@ -37,13 +37,15 @@ def _table(setting: Setting, slices: int, title: str, start: str) -> Table:
         ways.worker((own, OWN, slices), ours, **job)
         if start == "first":
             ways.worker(("this project: prepared alone", OWN, slices), ours, **job | {"start": "prepare"})
+        again = "" if start == "first" else ", begun again"
         if setting.peers.has("monai"):
             kept = {"first": ["CacheDataset"], "second": ["PersistentDataset", "CacheDataset"]}
             program = (setting.peers.python["monai"], "benchmarks.peers.monai_read", "read")
             for dataset in kept[start]:
-                ways.worker((f"MONAI: LoadImaged, {dataset}", PEER, slices), program, **job, dataset=dataset)
+                name = f"MONAI: LoadImaged, {dataset}{again if dataset == 'CacheDataset' else ''}"
+                ways.worker((name, PEER, slices), program, **job, dataset=dataset)
         plain = (sys.executable, "benchmarks.peers.plain_read", "read")
-        ways.worker(("nibabel, scikit-image, a plain loop", PEER, slices), plain, **job)
+        ways.worker((f"nibabel, scikit-image, a plain loop{again}", PEER, slices), plain, **job)
         if setting.peers.has("nnunet"):
             name = "nnU-Net: preprocessing" if start == "first" else "nnU-Net: its preprocessed files"
             program = (setting.peers.python["nnunet"], "benchmarks.peers.nnunet_read", "read")

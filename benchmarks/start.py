@@ -32,7 +32,8 @@ def _help(setting: Setting) -> Table:
             ways.command(("nnUNetv2_train --help", PEER, 1), lambda: run_command([program, "--help"]))
         if setting.peers.has("monai"):
             python = setting.peers.python["monai"]
-            ways.command(("python -c 'import monai'", PEER, 1), lambda: run_command([python, "-c", "import monai"]))
+            imported = [python, "-c", "import monai"]
+            ways.command(("python -c 'import monai'", PEER, 1), lambda: run_command(imported), compares=False)
         notes = setting.peers.missing(["monai", "nnunet"])
         return measure("start: help", "s", ways.all, setting, notes)[0]
 
@@ -48,7 +49,8 @@ def _typo(setting: Setting) -> Table:
         ways.command(("bin/run_pipeline, a key mistyped", OWN, 1), lambda: run_command(command, (2,)))
         if setting.peers.has("nnunet"):
             other = [setting.peers.program("nnunet", "nnUNetv2_train"), "999", "2d", "0", "-device", "cpu"]
-            ways.command(("nnUNetv2_train, no such dataset", PEER, 1), lambda: run_command(other, (1,), **folders))
+            mistaken = ("nnUNetv2_train, no such dataset", PEER, 1)
+            ways.command(mistaken, lambda: run_command(other, (1,), **folders), compares=False)
         notes = setting.peers.missing(["nnunet"])
         return measure("start: the answer to a mistake", "s", ways.all, setting, notes)[0]
 

@@ -12,13 +12,13 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.frame import LIMIT, OWN, PEER, Setting, Table, Ways, measure
+from benchmarks.frame import LIMIT, OWN, PEER, Row, Setting, Table, Ways, measure
 from benchmarks.hippocampus import HOW_TO_HAVE_IT, Source, training_source
 from benchmarks.tables import figure
 
 BATCH = 16  # as in configs/hipmri.yaml
 _LOOP, _BARE = "this project: the whole loop", "the bare step of the same network"
-_SAME = "this project, with MONAI's UNet"
+_SAME = {"auto": "this project, with MONAI's UNet", "float32": "this project, with MONAI's UNet, in float32"}
 
 
 def tables(setting: Setting, limits: dict[str, Any]) -> list[Table | str]:
@@ -41,7 +41,8 @@ def _add_own(ways: Ways, source: Source, steps: int, limits: dict[str, Any]) -> 
     program = (sys.executable, "benchmarks.own.train")
     job = {"config": str(source.config), "steps": steps}
     ways.worker((_LOOP, OWN, 0), (*program, "loop"), **job)
-    ways.worker((_SAME, OWN, 0), (*program, "loop"), **job, network="monai")
+    for precision, name in _SAME.items():
+        ways.worker((name, OWN, 0), (*program, "loop"), **job, network="monai", precision=precision)
     ways.worker((_BARE, LIMIT, 0), (*program, "bare"), **job, limits=limits)
 
 
@@ -67,17 +68,20 @@ def monai_job(source: Source, steps: int) -> dict[str, Any]:
 def _told(table: Table, found: dict[str, Any]) -> list[str]:
     """The precision, nnU-Net's plan, the same network beside MONAI's program, and the share of the roofline."""
     bare = found[_BARE]
-    notes = [f"Layers in {found[_LOOP]['precision']} where this project chooses it; MONAI's and nnU-Net's as they come"]
+    own = found[_LOOP]
+    notes = [f"This project computes layers in {own['precision']} here by itself, with channels last in memory; the "
+             "others in float32 on a CPU, in what PyTorch's autocast chooses on a GPU, as they come"]  # fmt: skip
     rows = {row.name: row for row in table.rows}
     for name, result in found.items():
         if "patch" in result:
             height, width = result["patch"]
-            notes.append(f"{name}: batches of {result['batch']} patches of {height} x {width}")
+            notes.append(
+                f"{name}: batches of {result['batch']} patches of {height} x {width}, "
+                f"{figure(result['multiply_adds_a_pixel'] / 1e3)} thousand multiply-adds a pixel, where this project's "
+                f"network has {figure(own['multiply_adds_a_pixel'] / 1e3)} thousand: each does as it would"
+            )
         if name.startswith("MONAI"):
-            pairs = zip(rows[name].seconds, rows[_SAME].seconds, strict=True)
-            ratios = [theirs / ours for theirs, ours in pairs]
-            notes.append(f"With the same network, this project is {statistics.median(ratios):.2f} times as fast as "
-                         f"{name} ({min(ratios):.2f} to {max(ratios):.2f})")  # fmt: skip
+            notes += [_same_network(rows[same], rows[name], found[same]["precision"]) for same in _SAME.values()]
     floor = bare["floor_seconds"]
     shares = [f"{100 * floor / statistics.median(rows[name].seconds):.0f} % of it by {what}"
               for name, what in ((_LOOP, "the loop"), (_BARE, "the bare step"))]  # fmt: skip
@@ -87,3 +91,9 @@ def _told(table: Table, found: dict[str, Any]) -> list[str]:
         f"{' and '.join(shares)}"
     )
     return notes
+
+
+def _same_network(own: Row, peer: Row, precision: str) -> str:
+    ratios = [theirs / ours for theirs, ours in zip(peer.seconds, own.seconds, strict=True)]
+    return (f"With the same network, in {precision}, this project is {statistics.median(ratios):.2f} times as fast as "
+            f"{peer.name} ({min(ratios):.2f} to {max(ratios):.2f})")  # fmt: skip

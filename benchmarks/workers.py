@@ -11,17 +11,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[1]
-_FIRST_LOOK_S, _LAST_LOOK_S = (
-    0.02,
-    1.0,
-)  # between two looks at a command's memory: quick ones are short, and looking costs
+_FIRST_LOOK_S, _LAST_LOOK_S = 0.02, 1.0  # between two looks at the memory: quick ones are short, and looking costs
 
 
 class Unmeasured(Exception):
@@ -53,6 +50,9 @@ class Sample:
 class Worker:
     """A program that speaks `benchmarks.peers.speak`: made ready once, then called as often as is wanted.
 
+    Between two calls it is stopped, with all that it started: what loads ahead would work in another program's time,
+    and have its own work done before the clock runs.
+
     Parameters
     ----------
     python
@@ -69,7 +69,7 @@ class Worker:
     """
 
     def __init__(self, python: Path | str, module: str, job: str, /, **arguments: Any) -> None:
-        self.name = f"{module} {job}"
+        self.name, self._watched = f"{module} {job}", False
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the program
         self._process = subprocess.Popen(
             [str(python), "-m", module], cwd=ROOT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -82,13 +82,27 @@ class Worker:
             raise
 
     def __call__(self) -> Sample:
-        """Do it once."""
-        answer = self._ask({"run": True})
-        # With what it has started, such as the workers of a loader: looked at when nobody is timed.
-        peak = max(answer["peak_bytes"], bytes_together(self._process.pid))
+        """Do it once; its memory is watched the first time, which does not count, for watching costs."""
+        with nullcontext() if self._watched else _Memory(self._process.pid) as memory:
+            answer = self._ask({"run": True})
+        self._watched = True
+        # With what it has started, such as the workers of a loader.
+        together = max(bytes_together(self._process.pid), 0 if memory is None else memory.peak_bytes)
+        peak = max(answer["peak_bytes"], together)
         return Sample(answer["seconds"], peak, answer.get("device_peak_bytes"), answer["result"])
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self._signal(signal.SIGCONT)
+        try:
+            return self._answer(request)
+        finally:
+            self._signal(signal.SIGSTOP)
+
+    def _signal(self, number: int) -> None:
+        with suppress(ProcessLookupError, PermissionError):  # it has ended
+            os.killpg(self._process.pid, number)
+
+    def _answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps(request) + "\n")

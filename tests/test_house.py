@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import re
 import subprocess
@@ -246,3 +247,13 @@ def test_no_module_is_imported_by_what_it_imports() -> None:
     assert circle_in(graph) == []
     assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": set()}) == ["a", "b", "c", "a"]
     assert circle_in({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_every_module_can_be_imported() -> None:
+    """Doctests skip modules that cannot: the extra for trackers need not be installed, all else must be."""
+    trackers = {"pipeline.reporting.tracking.event_files", "pipeline.reporting.tracking.mlflow_runs"}
+    for path in MODULES:
+        try:
+            importlib.import_module(name_of(path))
+        except ImportError as error:
+            assert name_of(path) in trackers and re.match("mlflow|tensorboard", str(error)), name_of(path)

@@ -12,8 +12,8 @@ from benchmarks.peers.speak import serve, timed
 _MONAI = "monai.networks.nets.UNet"
 
 
-def _made(config: str) -> tuple[Any, Any, Any]:
-    """Settings, the bank of all slices on the device, and the device."""
+def _made(config: str, precision: str = "auto") -> tuple[Any, Any, Any, Any]:
+    """Settings, the bank of all slices on the device, the loss, and the device."""
     from benchmarks.own.read import facts_of
     from pipeline.config.load import load_config
     from pipeline.data.caching.caches import prepared_slices
@@ -21,16 +21,19 @@ def _made(config: str) -> tuple[Any, Any, Any]:
     from pipeline.data.inspection import read_options
     from pipeline.data.layouts import find_cases
     from pipeline.training.device import choose_device, tune_cpu
+    from pipeline.training.objective import build_loss
     from transforms.chain import PrepareChain
 
     tune_cpu(None)
     device = choose_device("auto")
-    loaded = load_config(Path(config), (), {})
+    loaded = load_config(Path(config), [f"training.precision={precision}"], {})
     settings = loaded.settings
     cases, options = tuple(find_cases(loaded)), read_options(loaded)
     chain = PrepareChain(settings.transforms.prepare, options)
-    job = Preparation(chain, cases, facts_of(loaded), options, len(settings.data.classes), settings.data.context)
-    return settings, prepared_slices(loaded, [job]).to(device), device
+    facts = facts_of(loaded)
+    job = Preparation(chain, cases, facts, options, len(settings.data.classes), settings.data.context)
+    loss = build_loss(settings.loss, sum(fact.voxels for fact in facts.values())).to(device)
+    return settings, prepared_slices(loaded, [job]).to(device), loss, device
 
 
 def _network(settings: Any, classes: int, which: str, device: Any) -> Any:
@@ -46,16 +49,18 @@ def _network(settings: Any, classes: int, which: str, device: Any) -> Any:
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def loop(config: str, steps: int, network: str = "own") -> Callable[[], Any]:
+def loop(config: str, steps: int, network: str = "own", precision: str = "auto") -> Callable[[], Any]:
     """Make ready to train on some batches: picked, augmented, learnt, averaged; losses are looked at as in a run."""
     from pipeline.data.caching.slices import epoch_batches
-    from pipeline.training.objective import build_loss
+    from pipeline.networks.measure import multiply_adds
     from pipeline.training.step import LossRecord, OptimizerStep
 
-    settings, bank, device = _made(config)
+    settings, bank, loss, device = _made(config, precision)
     batches = cycle(epoch_batches(bank, settings.training.batch_size, 0))
     built = _network(settings, bank.classes, network, device)
-    step = OptimizerStep(settings, built, build_loss(settings.loss).to(device), device, print)
+    image = bank.batch(next(batches)[:1])["image"]
+    needed = multiply_adds(built.eval(), image) / image[0, 0].numel()
+    step = OptimizerStep(settings, built.train(), loss, device, print)
     record = LossRecord(device)
 
     def once() -> dict[str, Any]:
@@ -64,7 +69,8 @@ def loop(config: str, steps: int, network: str = "own") -> Callable[[], Any]:
             losses += record.add(step(bank.batch(indices), number, 1e-3), indices)
             seen += len(indices)
         losses += record.look()
-        return {"units": seen, "loss": losses[-1], "precision": step.precision.name}
+        found = {"units": seen, "loss": losses[-1], "precision": step.precision.name}
+        return found | {"multiply_adds_a_pixel": needed}
 
     return once
 
@@ -76,12 +82,12 @@ def bare(config: str, steps: int, limits: dict[str, Any]) -> Callable[[], Any]:
     from benchmarks.machine import measured_limits
     from benchmarks.roofline import needs_of
     from pipeline.data.caching.slices import epoch_batches
-    from pipeline.training.objective import Objective, build_loss
+    from pipeline.training.objective import Objective
     from pipeline.training.precision import choose_precision
 
-    settings, bank, device = _made(config)
+    settings, bank, loss, device = _made(config)
     network = _network(settings, bank.classes, "own", device)
-    objective = Objective(build_loss(settings.loss).to(device))
+    objective = Objective(loss)
     precision = choose_precision(settings.training.precision, device)
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
     there = [bank.batch(indices) for indices in epoch_batches(bank, settings.training.batch_size, 0)[:steps]]

@@ -18,6 +18,7 @@ BOTH = ["image", "label"]
 
 def _prepared(data: Path, size: Sequence[int], resize: bool) -> Iterator[Any]:
     """Each volume: read, turned, normalised, and its slices brought to a size."""
+    from monai.data import CacheDataset
     from monai.transforms import (
         Compose,
         EnsureChannelFirstd,
@@ -34,8 +35,11 @@ def _prepared(data: Path, size: Sequence[int], resize: bool) -> Iterator[Any]:
         LoadImaged(BOTH, image_only=True), EnsureChannelFirstd(BOTH), Orientationd(BOTH, axcodes="RAS"),
         NormalizeIntensityd("image"), fit,
     ])  # fmt: skip
-    for path in sorted((data / "images").iterdir()):
-        yield steps({"image": str(path), "label": str(data / "labels" / path.name)})
+    files = [
+        {"image": str(path), "label": str(data / "labels" / path.name)} for path in sorted((data / "images").iterdir())
+    ]
+    volumes = CacheDataset(files, steps, num_workers=cores_allowed(), progress=False)
+    yield from (volumes[number] for number in range(len(files)))
 
 
 def _slices(data: Path, size: Sequence[int], resize: bool, context: int) -> list[dict[str, Any]]:
@@ -54,7 +58,7 @@ def _slices(data: Path, size: Sequence[int], resize: bool, context: int) -> list
 
 
 def _random() -> Any:
-    """The transforms of a sample, as many as this project's config has of them."""
+    """The transforms of a sample: those of configs/hippocampus.yaml, without its elastic deformation."""
     from monai.transforms import (
         Compose,
         RandAdjustContrastd,

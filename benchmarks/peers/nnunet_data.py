@@ -16,10 +16,11 @@ PLANS = "nnUNetPlans"
 
 
 def set_folders(root: Path) -> None:
-    """Tell nnU-Net where its folders are; before it is imported."""
+    """Tell nnU-Net where its folders are, and how many processes suit the cores; before it is imported."""
     for name in ("raw", "preprocessed", "results"):
         (root / name).mkdir(parents=True, exist_ok=True)
         os.environ[f"nnUNet_{name}"] = str(root / name)
+    os.environ.update(dict.fromkeys(("nnUNet_def_n_proc", "nnUNet_n_proc_DA"), str(cores_allowed())))
 
 
 def write_raw(root: Path, data: Path, classes: Sequence[str], only: Sequence[str] | None = None) -> Path:
@@ -68,3 +69,14 @@ def preprocess(root: Path, configuration: str = "2d") -> Path:
 
     preprocess_dataset(1, PLANS, (configuration,), [cores_allowed()], show_progress_bar=False)
     return root / "preprocessed" / DATASET / f"{PLANS}_{configuration}"
+
+
+def multiply_adds(network: Any, patch: Sequence[int]) -> float:
+    """Of one patch through a network of one input channel, which is where its weights are, or nowhere."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    image = torch.zeros(1, 1, *patch, device=next(network.parameters()).device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(image)
+    return float(counter.get_total_flops()) / 2

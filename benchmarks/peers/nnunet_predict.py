@@ -7,17 +7,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.nnunet_data import DATASET, PLANS, plan, set_folders, write_raw
+from benchmarks.peers.nnunet_data import DATASET, PLANS, multiply_adds, plan, set_folders, write_raw
 from benchmarks.peers.speak import serve
 
 _WIDTHS = range(4, 65, 2)  # of the first level
 _WIDEST = 512
 
 
-def model(root: str, data: str, classes: Sequence[str], multiply_adds: int, pixels: int) -> Callable[[], Any]:
+def model(root: str, data: str, classes: Sequence[str], wanted: int) -> Callable[[], Any]:
     """Make ready to plan for the pairs below `data` and to write the model.
 
-    Its plan keeps its patch, depth and convolutions; its widths are those whose multiply-adds a pixel come nearest.
+    Its plan keeps its patch, depth and convolutions; its widths are those whose multiply-adds a patch come nearest.
     """
     folder = Path(root)
     set_folders(folder)
@@ -26,7 +26,7 @@ def model(root: str, data: str, classes: Sequence[str], multiply_adds: int, pixe
     def once() -> dict[str, Any]:
         plans = plan()
         about = json.loads((raw / "dataset.json").read_text())
-        found, network = _nearest(plans, about, multiply_adds / pixels)
+        found, network = _nearest(plans, about, wanted)
         _write(folder, plans, about, network)
         return found
 
@@ -43,11 +43,11 @@ def _nearest(plans: dict[str, Any], about: dict[str, Any], wanted: float) -> tup
     for width in _WIDTHS:
         settings["features_per_stage"] = _features(width, settings["n_stages"])
         with torch.device("meta"):  # whose weights take neither memory nor time
-            rates[width] = _multiply_adds(_network(plans, about), two_d["patch_size"])
+            rates[width] = multiply_adds(_network(plans, about), two_d["patch_size"])
     width = min(rates, key=lambda one: abs(rates[one] - wanted))
     settings["features_per_stage"] = _features(width, settings["n_stages"])
     found = {"features": settings["features_per_stage"], "patch": two_d["patch_size"],
-             "multiply_adds_a_pixel": rates[width]}  # fmt: skip
+             "multiply_adds": rates[width]}  # fmt: skip
     return found, _network(plans, about)
 
 
@@ -63,17 +63,6 @@ def _network(plans: dict[str, Any], about: dict[str, Any]) -> Any:
     return nnUNetTrainer.build_network_architecture(
         manager, manager.get_configuration("2d"), 1, len(about["labels"]), enable_deep_supervision=False
     )
-
-
-def _multiply_adds(network: Any, patch: Sequence[int]) -> float:
-    """A pixel of a patch."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    image = torch.zeros(1, 1, *patch, device="meta")
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(image)
-    return float(counter.get_total_flops()) / 2 / patch[0] / patch[1]
 
 
 def _write(root: Path, plans: dict[str, Any], about: dict[str, Any], network: Any) -> None:

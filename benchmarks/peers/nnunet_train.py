@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.nnunet_data import DATASET, plan, preprocess, set_folders, write_raw
+from benchmarks.peers.nnunet_data import DATASET, multiply_adds, plan, preprocess, set_folders, write_raw
 from benchmarks.peers.speak import serve
 
 CLASSES = ["background", "anterior", "posterior"]
-_WARM_UP, _PROBED = 2, 4  # iterations
+_WARM_UP, _PROBED = 1, 3  # iterations
 
 
 def _trainer(fold: str | int) -> Any:
@@ -36,6 +36,8 @@ def train(root: str, data: str, steps: int) -> Callable[[], Any]:
     trainer.on_train_start()
     trainer.on_epoch_start()
     trainer.on_train_epoch_start()
+    patch = list(trainer.configuration_manager.patch_size)
+    needed = multiply_adds(trainer.network, patch) / patch[0] / patch[1]
 
     def once() -> dict[str, Any]:
         seen = 0
@@ -43,8 +45,8 @@ def train(root: str, data: str, steps: int) -> Callable[[], Any]:
             batch = next(trainer.dataloader_train)
             found = trainer.train_step(batch)
             seen += len(batch["data"])
-        patch = list(trainer.configuration_manager.patch_size)
-        return {"units": seen, "loss": float(found["loss"]), "batch": seen // steps, "patch": patch}
+        told = {"batch": seen // steps, "patch": patch, "multiply_adds_a_pixel": needed}
+        return {"units": seen, "loss": float(found["loss"]), **told}
 
     return once
 
@@ -52,7 +54,9 @@ def train(root: str, data: str, steps: int) -> Callable[[], Any]:
 def fit(root: str, data: str, budget_seconds: float) -> Callable[[], Any]:
     """Make ready to train fold 0 of ``splits_final.json`` for a time, its schedule fitted to it, and to validate.
 
-    What is timed is all of it, as of this project: planning, preprocessing, training, the prediction of the fold.
+    What is timed is all of it, as of this project: planning, preprocessing, training, the prediction of the fold; not
+    finding out the pace, and not nnU-Net's plot of its progress. The budget is that of the training alone, as this
+    project's is.
     """
     folder = Path(root)
     set_folders(folder)
@@ -64,36 +68,37 @@ def fit(root: str, data: str, budget_seconds: float) -> Callable[[], Any]:
         shutil.copy(Path(data) / "splits_final.json", folder / "preprocessed" / DATASET / "splits_final.json")
         preprocess(folder)
         prepared = time.perf_counter() - began
-        trainer = _fitted(max(1.0, budget_seconds - prepared))
-        trained = time.perf_counter() - began
+        trainer, probe = _fitted(budget_seconds)
+        trainer.run_training()
+        trained = time.perf_counter() - began - probe
         trainer.perform_actual_validation()
         results = Path(next((folder / "results").rglob("validation")))
-        epochs = {"epochs": trainer.num_epochs, "iterations_per_epoch": trainer.num_iterations_per_epoch}
-        return {"prepared_seconds": prepared, "trained_seconds": trained, "predictions": str(results), **epochs}
+        iterations = trainer.num_epochs * trainer.num_iterations_per_epoch
+        return {"seconds": time.perf_counter() - began - probe, "prepared_seconds": prepared,
+                "trained_seconds": trained, "iterations": iterations, "predictions": str(results)}  # fmt: skip
 
     return once
 
 
-def _fitted(seconds: float) -> Any:
-    """Train for so long: the pace of a few iterations tells how many there will be, for the learning rate."""
+def _fitted(seconds: float) -> tuple[Any, float]:
+    """A trainer whose schedule ends after so long, by the pace of its first iterations; and what they took."""
+    began = time.perf_counter()
     trainer = _trainer(0)
     trainer.on_train_start()
     trainer.network.train()
-    began = time.perf_counter()
-    for _ in range(_WARM_UP):
-        trainer.train_step(next(trainer.dataloader_train))
-    warm = time.perf_counter()
-    for _ in range(_PROBED):
+    for number in range(_WARM_UP + _PROBED):
+        if number == _WARM_UP:
+            warm = time.perf_counter()
         trainer.train_step(next(trainer.dataloader_train))
     now = time.perf_counter()
-    iterations = max(1, int((seconds - (now - began)) / ((now - warm) / _PROBED)))
-    trainer.num_val_iterations_per_epoch = 1
-    trainer.num_iterations_per_epoch = max(1, min(250, iterations // 20))
-    trainer.num_epochs = max(1, iterations // (trainer.num_iterations_per_epoch + 1))
+    iterations = max(1, int(seconds / ((now - warm) / _PROBED)))
+    trainer.num_val_iterations_per_epoch = 1  # which takes about half as long as one that learns
+    trainer.num_iterations_per_epoch = max(1, min(250, iterations // 10))
+    trainer.num_epochs = max(1, int(iterations / (trainer.num_iterations_per_epoch + 0.5)))
     trainer.optimizer, trainer.lr_scheduler = trainer.configure_optimizers()  # which reads the epochs
     trainer.on_train_start = lambda: None  # it was started
-    trainer.run_training()
-    return trainer
+    trainer.logger.plot_progress_png = lambda folder: None
+    return trainer, now - began
 
 
 if __name__ == "__main__":

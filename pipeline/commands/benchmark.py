@@ -19,8 +19,8 @@ PEERS = ("monai", "nnunet", "surface-distance")
 EPILOG = """examples:
   bin/benchmark --quick
   bin/benchmark --only read,evaluate --peers monai,nnunet
-  bin/benchmark --out benchmarks
-  HIPPOCAMPUS=/data/hippocampus bin/benchmark --only accuracy --out benchmarks
+  bin/benchmark --out results
+  HIPPOCAMPUS=/data/hippocampus bin/benchmark --only accuracy --out results-accuracy
 
 Peers are programs in an environment of their own; one that is missing is named, with the command that installs it.
 """

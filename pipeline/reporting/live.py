@@ -54,6 +54,8 @@ class LiveCurves:
             return
         content = TrainingContent(self.name, self.classes, self.synthetic, list(history), best_epoch, running)
         try:
+            import pipeline.reporting.curves  # noqa: F401 - once, and slow: it is no part of what a drawing takes
+
             with self._allowance.spending():
                 self.path.parent.mkdir(exist_ok=True)
                 write_bytes(self.path, drawn(content))

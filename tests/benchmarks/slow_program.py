@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from itertools import count
@@ -47,6 +48,19 @@ def parent() -> Callable[[], int]:
     return lambda: subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid
 
 
+def ahead() -> Callable[[], int]:
+    """A thread that goes on counting, a hundred times a second."""
+    ticks: list[None] = []
+
+    def tick() -> None:
+        while True:
+            time.sleep(0.01)
+            ticks.append(None)
+
+    threading.Thread(target=tick, daemon=True).start()
+    return lambda: len(ticks)
+
+
 if __name__ == "__main__":
-    serve({"nap": nap, "talk": talk, "fails": fails, "hold": hold, "parent": parent,
+    serve({"nap": nap, "talk": talk, "fails": fails, "hold": hold, "parent": parent, "ahead": ahead,
            "own_time": lambda: lambda: {"seconds": 12.5}})  # fmt: skip

@@ -26,6 +26,13 @@ def test_what_a_program_prints_is_no_answer() -> None:
         assert worker().result == "said"
 
 
+def test_a_program_that_waits_for_its_turn_does_nothing() -> None:
+    with Worker(sys.executable, MODULE, "ahead") as worker:
+        before = worker().result
+        time.sleep(0.5)
+        assert worker().result - before < 20, "its thread counted while others were measured"
+
+
 def test_a_program_may_time_itself() -> None:
     with Worker(sys.executable, MODULE, "own_time") as worker:
         assert worker().seconds == 12.5
