@@ -29,7 +29,8 @@ _HOW_TO_READ = (
     "One training a line, of one seed and one fold; in brackets the 95 % interval over patients, which says nothing of "
     "other trainings",
     "This project sees a slice with its neighbours, and its settings were chosen on fold 1 of these data; nnU-Net's "
-    "are those that it chooses by itself, for a training of 250,000 iterations",
+    "are those that it chooses by itself, for 250,000 iterations; where these budgets are few of its large "
+    "batches, as on a CPU, it has not found the classes yet",
 )
 
 
@@ -161,9 +162,9 @@ def plot(points: Sequence[Point]) -> bytes:
                 textcoords="offset points",
                 color=colour,
             )
-    axes.margins(x=0.12)
+    axes.margins(x=0.12, y=0.12)
     axes.set_xlim(left=0)
-    axes.legend(loc="lower right", frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     axes.set_xlabel("wall time in minutes, all included")
     axes.set_ylabel("Dice per scan, mean of the classes\n(bars: 95 % over patients)")
     axes.set_title("Hippocampus, fold 0: each schedule fitted to its budget", loc="left", fontsize=11)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ from typing import Any
 from benchmarks.frame import Setting, Table
 from benchmarks.machine import described
 from benchmarks.peers_found import DEFAULT_PYTHON, NAMES, Peers, find_peers
-from benchmarks.tables import limits_text, markdown, plain, terminal
+from benchmarks.tables import limits_text, markdown, plain, table_from, terminal
 from benchmarks.workers import ROOT, Unmeasured, Worker
-from pipeline.errors import RunError
+from pipeline.errors import ConfigError, RunError
 from pipeline.provenance import git_commit, own_version
 from pipeline.runs import write_json, write_text
 
 _PACKAGES = ("torch", "monai", "numpy", "nibabel", "scikit-image", "scipy")
+_FORMAT = 2
 _SMALL = "With --quick: small and few, to see that all works. The figures say little."
 
 
@@ -70,7 +71,7 @@ def measure_parts(
     rounds, quick
         How they are measured.
     out
-        Where ``RESULTS.md``, ``results.json`` and plots go.
+        Where ``RESULTS.md``, ``results.json`` and plots go; what other calls measured stays there.
     command
         As it was typed.
 
@@ -78,8 +79,11 @@ def measure_parts(
     ------
     RunError
         When one of this project's own ways fails, or `out` cannot be written.
+    ConfigError
+        When `out` holds results of something else.
     """
     peers = find_peers(asked, python or DEFAULT_PYTHON)
+    earlier = [] if out is None else earlier_calls(out)
     if out is not None:
         _writable(out)
     results = Results(command, time.time(), described(), {}, _versions(peers), quick, rounds)
@@ -95,7 +99,7 @@ def measure_parts(
                     results.parts[part].append(table)
                     print(terminal(table), flush=True)
                     if out is not None:  # after each table: hours may be in them
-                        write_results(results, out)
+                        write_results(results, out, earlier)
     except Unmeasured as failure:
         raise RunError(f"cannot be measured: {failure}", where="bin/benchmark") from failure
     return results
@@ -130,30 +134,65 @@ def _versions(peers: Peers) -> dict[str, str]:
     return own | {name: metadata.version(name) for name in _PACKAGES} | there
 
 
-def write_results(results: Results, out: Path) -> None:
-    """``results.json`` with every value, and ``RESULTS.md`` with the tables."""
-    values = {
-        "format": 1,
-        "command": list(results.command),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(results.started)),
-        "quick": results.quick,
-        "rounds": results.rounds,
-        "machine": results.machine,
-        "limits": results.limits,
-        "versions": results.versions,
-        "parts": {name: [plain(table) for table in tables] for name, tables in results.parts.items()},
-    }
+def earlier_calls(out: Path) -> list[Results]:
+    """What earlier calls left in ``results.json``; the newest first.
+
+    Raises
+    ------
+    ConfigError
+        When that file is there, and none of this command's.
+    """
+    path = out / "results.json"
+    if not path.exists():
+        return []
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values["format"] != _FORMAT:
+            raise ValueError(f"format {values['format']}")
+        return [_call_from(call) for call in values["calls"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"is none of bin/benchmark's ({type(error).__name__}: {error})", where=str(path),
+                          remedy="Name another folder with --out, or remove it") from error  # fmt: skip
+
+
+def write_results(results: Results, out: Path, earlier: Sequence[Results] = ()) -> None:
+    """``results.json`` with every value, and ``RESULTS.md`` with the tables.
+
+    Of earlier calls on the same machine, the parts that this one measured are left out; all else stays.
+    """
+    calls = [results, *(left for call in earlier if (left := _without(call, results)).parts)]
+    values = {"format": _FORMAT, "calls": [_call_values(call) for call in calls]}
     write_json(out / "results.json", json.loads(json.dumps(values)))
-    write_text(out / "RESULTS.md", results_page(results, {path.stem for path in out.glob("*.png")}))
+    plots = {path.stem for path in out.glob("*.png")}
+    pages = [results_page(call, plots) for call in calls]
+    write_text(out / "RESULTS.md", "\n".join(["# What bin/benchmark measured", "", "\n---\n\n".join(pages)]))
+
+
+def _without(call: Results, newer: Results) -> Results:
+    if (call.machine, call.limits.get("device"), call.quick) != (
+        newer.machine,
+        newer.limits.get("device"),
+        newer.quick,
+    ):
+        return call
+    return replace(call, parts={name: tables for name, tables in call.parts.items() if name not in newer.parts})
+
+
+def _call_values(call: Results) -> dict[str, Any]:
+    parts = {name: [plain(table) for table in tables] for name, tables in call.parts.items()}
+    return asdict(replace(call, parts={})) | {"parts": parts}
+
+
+def _call_from(values: dict[str, Any]) -> Results:
+    parts = {name: [table_from(table) for table in tables] for name, tables in values["parts"].items()}
+    return Results(**values | {"parts": parts})
 
 
 def results_page(results: Results, plots: Container[str] = ()) -> str:
-    """The page: the machine, the versions, the command, then a section a part, with the plot of those that have one."""
+    """A call: the machine, the versions, the command, then a section a part, with the plot of those that have one."""
     day = time.strftime("%Y-%m-%d", time.localtime(results.started))
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
     lines = [
-        "# What bin/benchmark measured",
-        "",
         *([f"**{_SMALL}**", ""] if results.quick else []),
         f"On {day}, by this command:",
         "",

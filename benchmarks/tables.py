@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from benchmarks.frame import LIMIT, Row, Table, median_range
 
-__all__ = ["limits_text", "markdown", "plain", "terminal"]
+__all__ = ["limits_text", "markdown", "plain", "table_from", "terminal"]
 
 _HEADS = ("", "median", "spread", "peak memory", "beside the first line")
 
@@ -90,6 +90,14 @@ def plain(table: Table | str) -> dict[str, Any]:
             values |= {"first_is_times_as_fast": {"median": middle, "least": low, "most": high}}
         rows.append(values | {"median_seconds": statistics.median(row.seconds)})
     return {"title": table.title, "unit": table.unit, "rows": rows, "notes": table.notes}
+
+
+def table_from(values: Mapping[str, Any]) -> Table | str:
+    """What `plain` made values of."""
+    if "text" in values:
+        return str(values["text"])
+    rows = [Row(**{field.name: row[field.name] for field in fields(Row)}) for row in values["rows"]]
+    return Table(values["title"], values["unit"], rows, values["notes"])
 
 
 def limits_text(machine: Mapping[str, Any], limits: Mapping[str, Any]) -> Sequence[str]:

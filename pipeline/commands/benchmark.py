@@ -20,7 +20,7 @@ EPILOG = """examples:
   bin/benchmark --quick
   bin/benchmark --only read,evaluate --peers monai,nnunet
   bin/benchmark --out results
-  HIPPOCAMPUS=/data/hippocampus bin/benchmark --only accuracy --out results-accuracy
+  HIPPOCAMPUS=/data/hippocampus bin/benchmark --only accuracy --out results
 
 Peers are programs in an environment of their own; one that is missing is named, with the command that installs it.
 """

@@ -134,6 +134,7 @@ def divide(dataset: Dataset, facts: Mapping[str, CaseFacts]) -> Intake:
 def _part(dataset: Dataset, facts: Mapping[str, CaseFacts], split: Split, *, pooled: bool) -> Intake:
     """One fold, or the whole; `pooled` where the tests of several folds are reported together."""
     train, validation, test = (tuple(case for case in cases if case.id in facts) for cases in split.sides().values())
+    judged = len(validation) == len(split.validation)  # else files of it are faulty, which is told already
     split = replace(split, train=train, validation=validation, test=test)
     read = [case for case in dataset.cases if case.id in facts]
     leaks = (*split.leaks, *repeated_images(dataset.config, split, list(facts.values())))
@@ -141,7 +142,7 @@ def _part(dataset: Dataset, facts: Mapping[str, CaseFacts], split: Split, *, poo
     warnings = (
         *leaks, *cautions(split, facts),
         *scattered_patients(dataset.config, read), *_single_slices(dataset, facts), *_sides_of_layout(dataset),
-        *_few_patients(split, pooled=pooled), *_unseen_classes(dataset, split, facts),
+        *_few_patients(split, pooled=pooled), *_unseen_classes(dataset, split, facts, judged=judged),
     )  # fmt: skip
     return Intake(dataset, facts, split, fingerprint(facts), warnings)
 
@@ -220,8 +221,10 @@ def _patients(number: int) -> str:
     return "1 patient" if number == 1 else f"{number} patients"
 
 
-def _unseen_classes(dataset: Dataset, split: Split, facts: Mapping[str, CaseFacts]) -> list[str]:
-    """What is to be said of classes that a side of the split does not show.
+def _unseen_classes(
+    dataset: Dataset, split: Split, facts: Mapping[str, CaseFacts], *, judged: bool
+) -> list[str]:  # fmt: skip
+    """What is to be said of classes that a side of the split does not show; `judged` where all of its files were read.
 
     Raises
     ------
@@ -233,7 +236,7 @@ def _unseen_classes(dataset: Dataset, split: Split, facts: Mapping[str, CaseFact
         classes = dataset.config.settings.data.classes
         voxels = sum((facts[case.id].voxels for case in cases), np.zeros(len(classes), dtype=np.int64))
         unseen = [name for name, count in zip(classes, voxels, strict=True) if not count]
-        if side == "validation" and not voxels[1:].any():
+        if side == "validation" and judged and not voxels[1:].any():
             raise DataError(
                 "the validation patients show no class, so that nothing can choose the checkpoint",
                 where=dataset.config.where("splits"), remedy="Use another seed, or a larger splits.validation",

@@ -26,7 +26,7 @@ class ReportSettings(Section):
         Literal["none", "tensorboard", "mlflow"] | tuple[TrackerName, ...],
         Kind("`none`, `tensorboard`, `mlflow`, or a list of both"),
     ] = "none"
-    """What is told the figures of each epoch and of the test as well; needs `pip install '.[tracking]'`, see
+    """What is told the figures of each epoch and of the test as well; needs the extra `tracking`, see
     [training.md](training.md)."""
 
     @field_validator("tracker", mode="before")

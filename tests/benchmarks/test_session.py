@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from benchmarks.frame import OWN, PEER, Row, Table
-from benchmarks.session import Results, results_page, write_results
+from benchmarks.session import Results, earlier_calls, results_page, write_results
+from pipeline.errors import ConfigError
 
 MACHINE = {"processor": "Abacus", "cores": 2, "cores_allowed": 2, "memory_bytes": 8e9, "system": "Linux"}
 
@@ -32,7 +36,7 @@ def test_the_page_says_where_its_figures_come_from() -> None:
 
 def test_every_value_is_kept(tmp_path: Path) -> None:
     write_results(results(quick=True), tmp_path)
-    values = json.loads((tmp_path / "results.json").read_text())
+    (values,) = json.loads((tmp_path / "results.json").read_text())["calls"]
     assert values["parts"]["train"][0]["rows"][0]["seconds"] == [1.0, 2.0]
     assert values["quick"] is True and values["command"] == ["bin/benchmark", "--out", "a folder"]
     assert (tmp_path / "RESULTS.md").read_text().startswith("# What bin/benchmark measured\n")
@@ -44,3 +48,27 @@ def test_a_plot_stands_where_its_part_is(tmp_path: Path) -> None:
     write_results(results(quick=False), tmp_path)
     page = (tmp_path / "RESULTS.md").read_text()
     assert "![leaks](leaks.png)" in page and page.count("![") == 1
+
+
+def test_a_part_is_measured_anew_and_the_others_stay(tmp_path: Path) -> None:
+    assert earlier_calls(tmp_path) == []
+    first = results(quick=False)
+    write_results(first, tmp_path)
+    assert earlier_calls(tmp_path) == [first]
+    again = replace(first, command=["bin/benchmark", "--only", "leaks"], parts={"leaks": ["leaks\n\n  2\n"]})
+    write_results(again, tmp_path, earlier_calls(tmp_path))
+    newest, older = earlier_calls(tmp_path)
+    assert newest == again and older == replace(first, parts={"train": first.parts["train"]})
+    page = (tmp_path / "RESULTS.md").read_text()
+    assert page.count("by this command") == 2 and page.index("--only leaks") < page.index("## train")
+    assert "  2\n" in page and "  1\n" not in page
+    write_results(replace(first, machine={**MACHINE, "processor": "Other"}), tmp_path, earlier_calls(tmp_path))
+    assert len(earlier_calls(tmp_path)) == 3, "another machine's figures are no newer ones of this one"
+
+
+@pytest.mark.parametrize("content", ["{}", '{"format": 1}', "[]", "no JSON", '{"format": 2, "calls": [{"x": 1}]}'])
+def test_results_of_something_else_are_not_written_over(tmp_path: Path, content: str) -> None:
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(ConfigError, match="none of bin/benchmark's") as fault:
+        earlier_calls(tmp_path)
+    assert fault.value.where == str(tmp_path / "results.json")

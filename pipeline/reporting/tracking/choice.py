@@ -17,7 +17,7 @@ from pipeline.training.signals import hold_signals
 
 __all__ = ["check_trackers", "opened_trackers", "tracker_faults"]
 
-_INSTALL = "pip install -c constraints.txt '.[tracking]', or set report.tracker to none"
+_INSTALL = ".venv/bin/pip install -e '.[tracking]' -c constraints.txt, or set report.tracker to none"
 
 
 def tracker_faults(config: Config) -> list[ConfigError]:

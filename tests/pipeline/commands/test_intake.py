@@ -61,6 +61,20 @@ def test_sides_of_few_patients_are_told(divided: Callable[..., Intake], patients
     assert sorted(divided(patients).warnings) == sorted(told)
 
 
+def test_what_faulty_files_hide_is_no_fault_of_the_split(
+    make_config: Make, make_case: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.commands.intake.repeated_images", lambda config, split, facts: [])
+    sides = ["train"] * 6 + ["validation"] * 2 + ["test"] * 2
+    cases = tuple(replace(make_case(f"p{number}", f"p{number}"), split=side) for number, side in enumerate(sides))
+    dataset = Dataset(make_config(data={"layout": "hipmri"}, splits={"kind": "layout"}), "tiny", cases, (), False)
+    facts = facts_of(cases, {"p6": (0,), "p7": (0,)})
+    with pytest.raises(DataError, match="validation patients show no class"):
+        divide(dataset, facts)
+    del facts["p6"]
+    assert "no validation case shows a, b" in divide(dataset, facts).warnings
+
+
 def test_the_fingerprint_changes_with_any_image_label_or_name(make_case: Make) -> None:
     facts = facts_of([make_case(f"p{number}") for number in range(3)])
     first = fingerprint(facts)

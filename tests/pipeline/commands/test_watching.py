@@ -24,7 +24,7 @@ from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.step import OptimizerStep
 
 TINY = ("network.channels=[4, 8]", "training.epochs=3", "training.batch_size=4", "evaluation.resamples=100")
-NEEDED = "needs tensorboard: pip install -c constraints.txt '.[tracking]'"
+NEEDED = "needs tensorboard: pip install -e '.[tracking]' -c constraints.txt"
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_a_tracker_that_is_not_installed_is_refused_before_any_work(
     assert start(tmp_path / "run", report__tracker=tracker) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert f"report.tracker: {tracker} needs what is not installed: {missing}." in said
-    assert "pip install -c constraints.txt '.[tracking]'" in said
+    assert "pip install -e '.[tracking]' -c constraints.txt" in said
     assert not (tmp_path / "run").exists()
 
     findings = Findings(as_json=True)

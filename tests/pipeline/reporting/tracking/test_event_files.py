@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("tensorboard", reason="needs tensorboard: pip install -c constraints.txt '.[tracking]'")
+pytest.importorskip("tensorboard", reason="needs tensorboard: pip install -e '.[tracking]' -c constraints.txt")
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("mlflow", reason="needs mlflow: pip install -c constraints.txt '.[tracking]'")
-pytest.importorskip("sqlalchemy", reason="needs sqlalchemy: pip install -c constraints.txt '.[tracking]'")
-pytest.importorskip("alembic", reason="needs alembic: pip install -c constraints.txt '.[tracking]'")
+pytest.importorskip("mlflow", reason="needs mlflow: pip install -e '.[tracking]' -c constraints.txt")
+pytest.importorskip("sqlalchemy", reason="needs sqlalchemy: pip install -e '.[tracking]' -c constraints.txt")
+pytest.importorskip("alembic", reason="needs alembic: pip install -e '.[tracking]' -c constraints.txt")
 
 from pipeline.errors import RunError
 from pipeline.reporting.tracking.figures import epoch_figures
