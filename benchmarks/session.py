@@ -135,7 +135,7 @@ def _versions(peers: Peers) -> dict[str, str]:
 
 
 def earlier_calls(out: Path) -> list[Results]:
-    """What earlier calls left in ``results.json``; the newest first.
+    """What earlier calls left in ``results.json``, the oldest first.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def write_results(results: Results, out: Path, earlier: Sequence[Results] = ()) 
 
     Of earlier calls on the same machine, the parts that this one measured are left out; all else stays.
     """
-    calls = [results, *(left for call in earlier if (left := _without(call, results)).parts)]
+    calls = [*(left for call in earlier if (left := _without(call, results)).parts), results]
     values = {"format": _FORMAT, "calls": [_call_values(call) for call in calls]}
     write_json(out / "results.json", json.loads(json.dumps(values)))
     plots = {path.stem for path in out.glob("*.png")}

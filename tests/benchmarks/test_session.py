@@ -57,10 +57,10 @@ def test_a_part_is_measured_anew_and_the_others_stay(tmp_path: Path) -> None:
     assert earlier_calls(tmp_path) == [first]
     again = replace(first, command=["bin/benchmark", "--only", "leaks"], parts={"leaks": ["leaks\n\n  2\n"]})
     write_results(again, tmp_path, earlier_calls(tmp_path))
-    newest, older = earlier_calls(tmp_path)
+    older, newest = earlier_calls(tmp_path)
     assert newest == again and older == replace(first, parts={"train": first.parts["train"]})
     page = (tmp_path / "RESULTS.md").read_text()
-    assert page.count("by this command") == 2 and page.index("--only leaks") < page.index("## train")
+    assert page.count("by this command") == 2 and page.index("## train") < page.index("--only leaks")
     assert "  2\n" in page and "  1\n" not in page
     write_results(replace(first, machine={**MACHINE, "processor": "Other"}), tmp_path, earlier_calls(tmp_path))
     assert len(earlier_calls(tmp_path)) == 3, "another machine's figures are no newer ones of this one"
