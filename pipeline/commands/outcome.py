@@ -34,6 +34,7 @@ from pipeline.reporting.tracking.trackers import NO_TRACKERS, Trackers
 from pipeline.runs import write_json, write_text
 from pipeline.terminal import painter
 from pipeline.training.augment_cost import per_sample_cost
+from pipeline.training.state import learning_caution
 
 _CHECKOUT = Path(__file__).parents[2]  # where bin/ is
 
@@ -133,6 +134,7 @@ def _content(
         warnings=(
             *intake.warnings,
             *_warnings(intake, evaluation, resumed=source["resumed"]),
+            *_unlearnt(trained),
             *_chosen_rules(trained),
             *_costs(settings, [row for one in trained for row in one.state.history]),
         ),
@@ -172,7 +174,8 @@ def _warnings(intake: Intake, evaluation: aggregation.Evaluation, *, resumed: bo
         found.append("The files' affines were ignored: every voxel counts as one unit.")
     if settings.training.budget and "steps" not in settings.training.budget:
         found.append(
-            "The training had a budget of time: another machine, or another run, makes another number of steps."
+            "The training had a budget of time: another machine, or another run, makes another number of steps, and "
+            "gives another result."
         )
     if resumed:
         found.append("The run was stopped and resumed: the time and the memory told are those of its last session.")
@@ -186,6 +189,13 @@ def _warnings(intake: Intake, evaluation: aggregation.Evaluation, *, resumed: bo
         counts = ", ".join(f"{name} in {count}" for name, count in missed.items())
         found.append(f"Missed altogether, by scan: {counts}.")
     return found
+
+
+def _unlearnt(trained: Sequence[Trained]) -> list[str]:
+    """Trainings that grew no better, with their folds where there are several."""
+    cautions = [learning_caution(one.state) for one in trained]
+    several = len(trained) > 1
+    return [f"Fold {number}: {text}" if several else text for number, text in enumerate(cautions) if text]
 
 
 def _chosen_rules(trained: Sequence[Trained]) -> list[str]:

@@ -12,7 +12,7 @@ from pipeline.commands.dataset import Dataset
 from pipeline.reporting.live import LiveCurves
 from pipeline.reporting.tracking.trackers import NO_TRACKERS, Trackers
 from pipeline.runs import RunLog, write_text
-from pipeline.training.state import TrainingState
+from pipeline.training.state import TrainingState, learning_caution
 
 __all__ = ["Watch", "write_history"]
 
@@ -27,13 +27,13 @@ class Watch:
     folder
         Of the run or of the fold.
     log
-        Is told, once, of what cannot be shown.
+        Is told, once, of what cannot be shown, and in the end of a training that grew no better.
     trackers
         That were asked for.
     """
 
     def __init__(self, dataset: Dataset, folder: Path, log: RunLog, trackers: Trackers = NO_TRACKERS) -> None:
-        self.folder, self.trackers = folder, trackers
+        self.folder, self.log, self.trackers = folder, log, trackers
         classes = dataset.config.settings.data.classes
         self.curves = LiveCurves(dataset.name, classes, folder / "plots", log.say, synthetic=dataset.synthetic)
 
@@ -52,6 +52,8 @@ class Watch:
         write_history(self.folder, state.history)
         self.curves.end(state.history, state.best_epoch)
         self.trackers.epochs(state.history, all_now=True)
+        if caution := learning_caution(state):
+            self.log.say(f"warning: {caution}")
 
 
 def write_history(folder: Path, history: Sequence[dict[str, Any]]) -> None:

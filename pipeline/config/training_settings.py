@@ -57,11 +57,11 @@ class TrainingSettings(Section):
             raise ValueError(f"got {value!r}, expected auto, cpu, cuda, or one GPU such as cuda:1")
         return value
 
-    @field_validator("budget")
+    @field_validator("budget", mode="before")
     @classmethod
-    def _known_budget(cls, value: str | None) -> str | None:
-        if value is not None:
-            parse_budget(value)
+    def _known_budget(cls, value: object) -> object:
+        if isinstance(value, (str, int, float)):  # a number lacks its unit, which is worth more than its type
+            parse_budget(str(value))
         return value
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+_ENOUGH = 3  # validations that tell whether anything was learnt
+
 
 @dataclass
 class TrainingState:
@@ -37,6 +39,18 @@ class TrainingState:
     history: list[dict[str, Any]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     finished: bool = False
+
+
+def learning_caution(state: TrainingState) -> str:
+    """What is to be said of a training that grew no better after its first validation; nothing of any other."""
+    validated = [row for row in state.history if "validation_dice" in row]
+    if len(validated) < _ENOUGH or validated[0]["epoch"] != state.best_epoch:
+        return ""
+    return (
+        f"The validation Dice was highest at the first of {len(validated)} validations ({state.best_mean:.3f}), after "
+        f"{state.best_epoch} of {state.epoch} epochs: nothing that was learnt later is kept. Train longer, with a "
+        "larger training.budget or more training.epochs; where classes are rare, set loss.weight: inverse_sqrt."
+    )
 
 
 def epoch_line(state: TrainingState) -> str:

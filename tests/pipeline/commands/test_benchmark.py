@@ -17,7 +17,7 @@ def test_a_part_gives_a_table_on_the_screen_and_in_files(tmp_path: Path, capsys:
     assert main(arguments) == 0
     screen = capsys.readouterr().out
     page = (tmp_path / "out" / "RESULTS.md").read_text()
-    values = json.loads((tmp_path / "out" / "results.json").read_text())
+    (values,) = json.loads((tmp_path / "out" / "results.json").read_text())["calls"]
     for text in (screen, page):
         assert "this project: checked, prepared" in text
         assert "nnU-Net is not installed in" in text

@@ -66,7 +66,7 @@ def test_a_wrong_type_is_told_with_its_key(load: Load, faults_of: FaultsOf, path
         ("training.warmup=1", "less than 1"),
         ("training.device=gpu", "got 'gpu', expected auto, cpu, cuda, or one GPU such as cuda:1"),
         ("training.device=cuda:", "got 'cuda:'"),
-        ("training.budget=5", "expected text, got 5 (whole number)"),
+        ("training.budget=5", "a budget is a number above 0 and a unit"),
         ("training.budget=5 minutes", "a budget is a number above 0 and a unit"),
         ("training.budget=0s", "a budget is a number above 0 and a unit"),
         ("data.ignore_affine=1", "expected true or false, got 1"),
