@@ -169,13 +169,13 @@ def write_results(results: Results, out: Path, earlier: Sequence[Results] = ()) 
 
 
 def _without(call: Results, newer: Results) -> Results:
-    if (call.machine, call.limits.get("device"), call.quick) != (
-        newer.machine,
-        newer.limits.get("device"),
-        newer.quick,
-    ):
+    if _measured_on(call) != _measured_on(newer):
         return call
     return replace(call, parts={name: tables for name, tables in call.parts.items() if name not in newer.parts})
+
+
+def _measured_on(call: Results) -> tuple[Any, ...]:
+    return call.machine, call.limits.get("device"), call.quick
 
 
 def _call_values(call: Results) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def check_files(findings: Findings, dataset: Dataset) -> Readable:
 def _divided(findings: Findings, dataset: Dataset, facts: Mapping[str, CaseFacts]) -> Intake | None:
     """The dataset as a run would divide it; where it cannot, as far as that goes, with every reason told."""
     kind = dataset.config.settings.splits.kind
-    if dataset.cases and not facts:
+    if not facts:
         findings.section("split", f"{kind}: not judged, for no case could be read")
         return None
     try:
